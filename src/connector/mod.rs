@@ -1,0 +1,316 @@
+//! Where rows come from and where they go: the two traits, and the connectors of the house.
+//!
+//! Owns: reading outside data by offsets, writing results by epochs, and the names users give formats and options.
+//! Does not own: when to read or commit (`runtime`, `checkpoint`) or how rows travel in between.
+//!
+//! | source | replays | ends | | sink | guarantee |
+//! |---|---|---|---|---|---|
+//! | `text` `csv` `json` (`parquet`) | yes | no | | `console` | at least once |
+//! | `socket` | no | when the peer closes | | `memory` | each epoch once while the process lives |
+//! | `rate` `rate-micro-batch` | yes | no | | `text` `csv` `json` | at least once |
+//! | `MemoryStream` | yes | no | | `foreach` `foreach_batch` | at least once |
+//!
+//! All methods of these traits are called on threads of the IO pool, where blocking is allowed; never on an actor's.
+
+pub mod format;
+pub mod options;
+pub mod sink;
+pub mod source;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::protocol::OutputMode;
+
+/// A place in a source, as JSON that only the source itself understands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Offset(pub serde_json::Value);
+
+impl fmt::Display for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl From<i64> for Offset {
+    fn from(value: i64) -> Self {
+        Self(value.into())
+    }
+}
+
+/// How much of what is available one epoch may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadLimit {
+    /// Everything; the source's own rate options are ignored (`Trigger::once`).
+    All,
+    /// At most what the source's rate options allow.
+    Options,
+}
+
+/// Tells the query that its source may have new rows; cheap, from any thread, as often as one likes.
+#[derive(Clone)]
+pub struct SourceWaker(Arc<dyn Fn() + Send + Sync>);
+
+impl SourceWaker {
+    /// Wraps what is to be done when the source has news.
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(wake))
+    }
+
+    /// Says that there may be new rows.
+    pub fn wake(&self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for SourceWaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SourceWaker")
+    }
+}
+
+/// When the query should ask a source again that had nothing new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextPoll {
+    /// The source calls its [`SourceWaker`] by itself.
+    OnWake,
+    /// Ask again after this long.
+    After(Duration),
+    /// Nothing will ever come again: the stream has ended.
+    Ended,
+}
+
+/// A stream of rows that can be read by ranges of offsets.
+///
+/// The query calls, in this order: [`initial`](Self::initial) once (or continues from a stored offset), then for each
+/// epoch [`latest`](Self::latest) and [`plan`](Self::plan), and [`commit`](Self::commit) when the epoch is committed.
+pub trait Source: Send + 'static {
+    /// The columns every batch has.
+    fn schema(&self) -> SchemaRef;
+
+    /// One line for progress and explain, such as `TextSocketSource[host: localhost, port: 9999]`.
+    fn description(&self) -> String;
+
+    /// The offset before the first row.
+    ///
+    /// # Errors
+    /// When the outside world is not as the options say (no such directory, connection refused).
+    fn initial(&mut self) -> Result<Offset>;
+
+    /// The newest offset an epoch that starts at `from` may reach under `limit`; `from` itself when nothing is new.
+    ///
+    /// # Errors
+    /// When the source failed for good; the query fails with it.
+    fn latest(&mut self, from: &Offset, limit: ReadLimit) -> Result<Offset>;
+
+    /// Splits the rows after `from` up to and including `to` into at most `parallelism` readers. The same range gives the
+    /// same rows in the same order as long as the source [replays](Self::replays).
+    ///
+    /// # Errors
+    /// When the range is not there any more.
+    fn plan(&mut self, from: &Offset, to: &Offset, parallelism: usize) -> Result<Vec<Box<dyn SplitReader>>>;
+
+    /// Rows up to `through` are committed and will not be asked for again.
+    ///
+    /// # Errors
+    /// When the source cannot record that; logged, the query goes on.
+    fn commit(&mut self, through: &Offset) -> Result<()> {
+        let _ = through;
+        Ok(())
+    }
+
+    /// Fixes the end of the stream at what is available now; later calls of [`latest`](Self::latest) never go beyond it
+    /// (`Trigger::available_now`).
+    ///
+    /// # Errors
+    /// As [`latest`](Self::latest).
+    fn fix_end(&mut self, from: &Offset) -> Result<()>;
+
+    /// Gives the source the means to say that it has news. Called once, before the first [`latest`](Self::latest).
+    fn subscribe(&mut self, waker: SourceWaker) {
+        let _ = waker;
+    }
+
+    /// When to ask again after [`latest`](Self::latest) found nothing.
+    fn next_poll(&mut self) -> NextPoll {
+        NextPoll::OnWake
+    }
+
+    /// Whether an uncommitted range can be read again after a crash.
+    fn replays(&self) -> bool {
+        true
+    }
+
+    /// Counts for progress, such as malformed rows.
+    fn metrics(&self) -> BTreeMap<String, u64> {
+        BTreeMap::new()
+    }
+}
+
+/// Reads one part of an epoch's rows.
+pub trait SplitReader: Send {
+    /// The next rows, or `None` at the end. Batches should hold a few thousand rows and at most about a megabyte.
+    ///
+    /// # Errors
+    /// When the rows cannot be read or decoded; the query fails with it.
+    fn next(&mut self) -> Result<Option<RecordBatch>>;
+}
+
+/// Makes a [`Source`] at the start of each run; what a plan or a topology holds.
+pub trait SourceFactory: Send + Sync + 'static {
+    /// The columns, known before anything is opened.
+    fn schema(&self) -> SchemaRef;
+
+    /// One line for explain.
+    fn description(&self) -> String;
+
+    /// Opens the source, reading only the columns `projection` names by index, in that order; `None` is all of them.
+    ///
+    /// # Errors
+    /// When an option is wrong.
+    fn open(&self, projection: Option<&[usize]>) -> Result<Box<dyn Source>>;
+}
+
+impl fmt::Debug for dyn SourceFactory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.description())
+    }
+}
+
+impl fmt::Debug for dyn BatchTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.description())
+    }
+}
+
+/// A table that does not grow while it is read.
+pub trait BatchTable: Send + Sync + 'static {
+    /// The columns of the table.
+    fn schema(&self) -> SchemaRef;
+
+    /// One line for explain.
+    fn description(&self) -> String;
+
+    /// Reads all rows, only the columns `projection` names by index; `None` is all of them.
+    ///
+    /// # Errors
+    /// When the data cannot be read or decoded.
+    fn read(&self, projection: Option<&[usize]>) -> Result<Vec<RecordBatch>>;
+}
+
+/// What a sink promises about the rows of an epoch that was run twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Guarantee {
+    /// Rows of an epoch that was interrupted can appear twice.
+    AtLeastOnce,
+    /// Rows are staged and become visible with the commit of their epoch, once.
+    ExactlyOnce,
+}
+
+/// What a sink is told when a query opens it.
+#[derive(Debug, Clone)]
+pub struct SinkContext {
+    /// The name of the query, or its id.
+    pub query: String,
+    /// How the rows are to be taken: appended, merged by key, or as the whole table.
+    pub mode: OutputMode,
+    /// The columns of every batch. STRING columns arrive as `Utf8`.
+    pub schema: SchemaRef,
+    /// Which of the sink's writers this is, from 0.
+    pub instance: usize,
+}
+
+/// What one writer has prepared for the commit of an epoch; the committer of the same sink understands it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prepared(pub Vec<u8>);
+
+/// A place for results.
+pub trait Sink: Send + Sync + 'static {
+    /// One line for progress and explain.
+    fn description(&self) -> String;
+
+    /// Says whether rows of this mode and schema can be written at all; called at `start()`.
+    ///
+    /// # Errors
+    /// When not, with the remedy.
+    fn check(&self, mode: OutputMode, schema: &SchemaRef) -> Result<()> {
+        let _ = (mode, schema);
+        Ok(())
+    }
+
+    /// What the sink promises.
+    fn guarantee(&self) -> Guarantee;
+
+    /// Whether several writers may work side by side; otherwise there is one, which sees all rows.
+    fn is_parallel(&self) -> bool {
+        false
+    }
+
+    /// Opens a writer.
+    ///
+    /// # Errors
+    /// When the target cannot be written.
+    fn open(&self, context: &SinkContext) -> Result<Box<dyn SinkWriter>>;
+
+    /// Opens the one committer of a query.
+    ///
+    /// # Errors
+    /// When the target cannot be written.
+    fn committer(&self, context: &SinkContext) -> Result<Box<dyn SinkCommitter>> {
+        let _ = context;
+        Ok(Box::new(NothingToCommit))
+    }
+}
+
+/// Takes the rows of one sink instance, epoch by epoch: `begin`, `write`*, then `prepare` or `abort`.
+pub trait SinkWriter: Send {
+    /// Rows of `epoch` follow.
+    ///
+    /// # Errors
+    /// When the target cannot be written.
+    fn begin(&mut self, epoch: u64) -> Result<()>;
+
+    /// Takes rows.
+    ///
+    /// # Errors
+    /// When the target cannot be written.
+    fn write(&mut self, batch: &RecordBatch) -> Result<()>;
+
+    /// All rows of the epoch were written: makes them durable, not yet visible where the sink can. Called for epochs
+    /// without rows too.
+    ///
+    /// # Errors
+    /// When the target cannot be written; the epoch is not committed then.
+    fn prepare(&mut self) -> Result<Prepared>;
+
+    /// The epoch will not be committed: forget what was written of it.
+    fn abort(&mut self);
+}
+
+/// Makes prepared epochs visible, in order. One a sink and query.
+pub trait SinkCommitter: Send {
+    /// Publishes what the writers prepared. Called again for the same epoch after a crash, so a repeat must change nothing.
+    ///
+    /// # Errors
+    /// When the target cannot be written.
+    fn commit(&mut self, epoch: u64, prepared: &[Prepared]) -> Result<()>;
+}
+
+/// The committer of sinks whose rows are out once they are written.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NothingToCommit;
+
+impl SinkCommitter for NothingToCommit {
+    fn commit(&mut self, _: u64, _: &[Prepared]) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,345 @@
+//! Rows that the program adds itself.
+//!
+//! Owns: what was added, for as long as somebody holds the stream; a query that restarts in this process finds all of
+//! it again, so nothing is ever dropped. Does not own: the user's handle and its row types (`session`).
+//!
+//! The offset is the number of the last add, from 0; −1 before the first. One add is never split over two epochs.
+//!
+//! Several streams change together under [`hold_additions`]: an add takes the exclusive side of that lock, and a query
+//! holds the shared side while it asks its sources how far they can go, so an epoch sees a set of adds as it was at
+//! one moment.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak};
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+
+use super::{into_readers, parse_offset, project_batch, project_schema, regroup};
+use crate::clock::lock;
+use crate::connector::{Offset, ReadLimit, Source, SourceFactory, SourceWaker, SplitReader};
+use crate::error::{Error, Result};
+use crate::types::fit_batch;
+
+static ADDITIONS: RwLock<()> = RwLock::new(());
+
+/// While this guard lives, no memory stream of the process takes rows. Held around asking all sources of one query.
+pub(crate) fn hold_additions() -> RwLockReadGuard<'static, ()> {
+    ADDITIONS.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A stream of added batches; clones are the same stream. Any number of queries may read it.
+#[derive(Clone)]
+pub struct MemoryStreamCore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    schema: SchemaRef,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    adds: Vec<RecordBatch>,
+    /// Owned by the sources, so that an ended query is not woken.
+    wakers: Vec<Weak<SourceWaker>>,
+}
+
+impl MemoryStreamCore {
+    /// A stream without rows, whose columns are `schema`, in the types of the engine.
+    pub fn new(schema: SchemaRef) -> Self {
+        Self { shared: Arc::new(Shared { schema, state: Mutex::default() }) }
+    }
+
+    /// The columns.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.shared.schema)
+    }
+
+    /// Adds rows and answers the number of this add, from 0.
+    ///
+    /// # Errors
+    /// When the rows do not fit the schema.
+    pub fn add(&self, rows: RecordBatch) -> Result<i64> {
+        let rows = self.fit(rows)?;
+        let number = {
+            let _alone = ADDITIONS.write().unwrap_or_else(PoisonError::into_inner);
+            self.append(rows)
+        };
+        self.wake();
+        Ok(number)
+    }
+
+    /// Adds rows to several streams: an epoch sees all of these adds or none.
+    ///
+    /// # Errors
+    /// When rows do not fit their stream's schema; nothing is added then.
+    pub fn add_together(adds: &[(&Self, RecordBatch)]) -> Result<()> {
+        let fitted: Vec<RecordBatch> =
+            adds.iter().map(|(stream, rows)| stream.fit(rows.clone())).collect::<Result<_>>()?;
+        {
+            let _alone = ADDITIONS.write().unwrap_or_else(PoisonError::into_inner);
+            for ((stream, _), rows) in adds.iter().zip(fitted) {
+                stream.append(rows);
+            }
+        }
+        for (stream, _) in adds {
+            stream.wake();
+        }
+        Ok(())
+    }
+
+    fn fit(&self, rows: RecordBatch) -> Result<RecordBatch> {
+        fit_batch(&self.shared.schema, rows).map_err(|error| error.context("rows added to a memory stream"))
+    }
+
+    fn append(&self, rows: RecordBatch) -> i64 {
+        let mut state = lock(&self.shared.state);
+        state.adds.push(rows);
+        offset_of(state.adds.len())
+    }
+
+    /// Wakes the queries that read the stream, outside all locks.
+    fn wake(&self) {
+        let wakers: Vec<Arc<SourceWaker>> = {
+            let mut state = lock(&self.shared.state);
+            state.wakers.retain(|waker| waker.strong_count() > 0);
+            state.wakers.iter().filter_map(Weak::upgrade).collect()
+        };
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
+    fn last(&self) -> i64 {
+        offset_of(lock(&self.shared.state).adds.len())
+    }
+
+    fn description(&self) -> String {
+        let names: Vec<&str> = self.shared.schema.fields().iter().map(|field| field.name().as_str()).collect();
+        format!("MemoryStream[{}]", names.join(", "))
+    }
+}
+
+impl fmt::Debug for MemoryStreamCore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.description())
+    }
+}
+
+/// The offset after `adds` adds.
+fn offset_of(adds: usize) -> i64 {
+    i64::try_from(adds).map_or(i64::MAX, |adds| adds - 1)
+}
+
+/// Lets queries read a memory stream.
+#[derive(Debug, Clone)]
+pub struct MemoryStreamFactory {
+    /// The stream.
+    pub core: MemoryStreamCore,
+}
+
+impl SourceFactory for MemoryStreamFactory {
+    fn schema(&self) -> SchemaRef {
+        self.core.schema()
+    }
+
+    fn description(&self) -> String {
+        self.core.description()
+    }
+
+    fn open(&self, projection: Option<&[usize]>) -> Result<Box<dyn Source>> {
+        Ok(Box::new(MemorySource {
+            schema: project_schema(&self.core.shared.schema, projection)?,
+            projection: projection.map(<[usize]>::to_vec),
+            core: self.core.clone(),
+            fixed_end: None,
+            waker: None,
+            has_warned: false,
+        }))
+    }
+}
+
+/// One query's view of a stream.
+struct MemorySource {
+    core: MemoryStreamCore,
+    schema: SchemaRef,
+    projection: Option<Vec<usize>>,
+    fixed_end: Option<i64>,
+    waker: Option<Arc<SourceWaker>>,
+    has_warned: bool,
+}
+
+impl Source for MemorySource {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn description(&self) -> String {
+        self.core.description()
+    }
+
+    fn initial(&mut self) -> Result<Offset> {
+        Ok(Offset::from(-1))
+    }
+
+    fn latest(&mut self, from: &Offset, _: ReadLimit) -> Result<Offset> {
+        let from: i64 = parse_offset(from, "memory")?;
+        let last = self.core.last();
+        if last < from && !std::mem::replace(&mut self.has_warned, true) {
+            // As after a restart of a program that adds the same rows in every run.
+            let (stream, adds) = (self.core.description(), last + 1);
+            log::warn!(
+                "{stream} has {adds} adds, but the checkpoint was at {}: adds up to there are skipped",
+                from + 1
+            );
+        }
+        let end = self.fixed_end.map_or(last, |end| last.min(end));
+        Ok(Offset::from(end.max(from)))
+    }
+
+    fn plan(&mut self, from: &Offset, to: &Offset, parallelism: usize) -> Result<Vec<Box<dyn SplitReader>>> {
+        let (from, to): (i64, i64) = (parse_offset(from, "memory")?, parse_offset(to, "memory")?);
+        let range = usize::try_from(from + 1).unwrap_or(0)..usize::try_from(to + 1).unwrap_or(0);
+        let adds = lock(&self.core.shared.state).adds.get(range).map(<[RecordBatch]>::to_vec);
+        let adds = adds.ok_or_else(|| {
+            let text = format!("adds {} to {to} of {} are not there", from + 1, self.core.description());
+            Error::state(format!("{text}: a memory stream ends with its process; add the rows again before start()"))
+        })?;
+        let wanted = adds.into_iter().map(|batch| project_batch(batch, self.projection.as_deref()));
+        Ok(into_readers(regroup(wanted.collect::<Result<Vec<_>>>()?)?, parallelism))
+    }
+
+    fn fix_end(&mut self, _: &Offset) -> Result<()> {
+        self.fixed_end = Some(self.core.last());
+        Ok(())
+    }
+
+    fn subscribe(&mut self, waker: SourceWaker) {
+        let waker = Arc::new(waker);
+        lock(&self.core.shared.state).wakers.push(Arc::downgrade(&waker));
+        self.waker = Some(waker);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use arrow::array::cast::AsArray;
+    use arrow::array::{Int64Array, record_batch};
+    use arrow::datatypes as arrow_schema; // the name by which record_batch! knows it
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+
+    use super::*;
+
+    fn stream() -> MemoryStreamCore {
+        MemoryStreamCore::new(Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)])))
+    }
+
+    fn batch(numbers: &[i64]) -> RecordBatch {
+        let column = Int64Array::from(numbers.to_vec());
+        RecordBatch::try_new(stream().schema(), vec![Arc::new(column)]).unwrap()
+    }
+
+    fn open(stream: &MemoryStreamCore) -> Box<dyn Source> {
+        MemoryStreamFactory { core: stream.clone() }.open(None).unwrap()
+    }
+
+    fn read(source: &mut dyn Source, from: i64, to: i64) -> Vec<i64> {
+        let mut numbers = Vec::new();
+        for mut reader in source.plan(&from.into(), &to.into(), 2).unwrap() {
+            while let Some(batch) = reader.next().unwrap() {
+                numbers.extend_from_slice(batch.column(0).as_primitive::<Int64Type>().values());
+            }
+        }
+        numbers
+    }
+
+    fn latest(source: &mut dyn Source, from: i64) -> Offset {
+        source.latest(&from.into(), ReadLimit::Options).unwrap()
+    }
+
+    #[test]
+    fn offsets_count_adds_and_ranges_can_be_read_again() {
+        let stream = stream();
+        let mut source = open(&stream);
+        assert_eq!(source.initial().unwrap(), Offset::from(-1));
+        assert_eq!(latest(source.as_mut(), -1), Offset::from(-1));
+        assert_eq!(stream.add(batch(&[1, 2])).unwrap(), 0);
+        assert_eq!(stream.add(batch(&[])).unwrap(), 1);
+        assert_eq!(stream.add(batch(&[3])).unwrap(), 2);
+        assert_eq!(latest(source.as_mut(), -1), Offset::from(2));
+        assert_eq!(read(source.as_mut(), -1, 0), [1, 2]);
+        source.commit(&2.into()).unwrap();
+        assert_eq!(read(open(&stream).as_mut(), -1, 2), [1, 2, 3]);
+        assert_eq!(read(source.as_mut(), 0, 2), [3]);
+        assert!(source.replays());
+    }
+
+    #[test]
+    fn rows_that_do_not_fit_are_refused_and_leave_nothing_behind() {
+        let (a, b) = (stream(), stream());
+        let wrong = record_batch!(("word", Utf8, ["x"])).unwrap();
+        let error = MemoryStreamCore::add_together(&[(&a, batch(&[1])), (&b, wrong)]).unwrap_err();
+        assert!(error.message().starts_with("rows added to a memory stream"), "{error}");
+        assert_eq!((a.last(), b.last()), (-1, -1));
+    }
+
+    #[test]
+    fn what_is_added_together_is_seen_together() {
+        let (a, b) = (stream(), stream());
+        let (mut left, mut right) = (open(&a), open(&b));
+        let adds = thread::spawn(move || {
+            for number in 0..500 {
+                MemoryStreamCore::add_together(&[(&a, batch(&[number])), (&b, batch(&[number]))]).unwrap();
+            }
+        });
+        while !adds.is_finished() {
+            let _guard = hold_additions();
+            assert_eq!(latest(left.as_mut(), -1), latest(right.as_mut(), -1));
+        }
+        adds.join().unwrap();
+        assert_eq!(latest(left.as_mut(), -1), Offset::from(499));
+    }
+
+    #[test]
+    fn every_reading_query_is_woken_until_it_ends() {
+        let stream = stream();
+        let woken = Arc::new(AtomicUsize::new(0));
+        let subscribed = || {
+            let mut source = open(&stream);
+            let counter = Arc::clone(&woken);
+            source.subscribe(SourceWaker::new(move || {
+                counter.fetch_add(1, Ordering::Relaxed);
+            }));
+            source
+        };
+        let (first, _second) = (subscribed(), subscribed());
+        stream.add(batch(&[1])).unwrap();
+        assert_eq!(woken.load(Ordering::Relaxed), 2);
+        drop(first);
+        stream.add(batch(&[2])).unwrap();
+        assert_eq!(woken.load(Ordering::Relaxed), 3);
+        assert_eq!(lock(&stream.shared.state).wakers.len(), 1);
+    }
+
+    #[test]
+    fn a_fixed_end_is_never_passed_and_a_later_offset_is_waited_for() {
+        let stream = stream();
+        let mut source = open(&stream);
+        stream.add(batch(&[1])).unwrap();
+        source.fix_end(&Offset::from(-1)).unwrap();
+        stream.add(batch(&[2])).unwrap();
+        assert_eq!(latest(source.as_mut(), -1), Offset::from(0));
+        assert_eq!(latest(source.as_mut(), 7), Offset::from(7));
+    }
+
+    #[test]
+    fn rows_of_an_earlier_process_are_missed_with_the_remedy() {
+        let error = open(&stream()).plan(&0.into(), &3.into(), 1).map(|_| ()).unwrap_err();
+        assert!(error.message().contains("adds 1 to 3") && error.message().contains("add the rows again"), "{error}");
+    }
+}

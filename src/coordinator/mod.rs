@@ -1,0 +1,305 @@
+//! When epochs run and when they are committed: the coordinator's decisions.
+//!
+//! Owns: the life of an epoch and the trigger's schedule. Does not own: sources, tasks, files or a clock; each call is
+//! told the time and answers with [`Command`]s that its driver carries out in order.
+//!
+//! ```text
+//!  opening ─opened─▶ idle ─due, news─▶ asking ─rows─▶ planning ─planned─▶ running ─all acked─▶ committing
+//!                     ▲ ▲               │ nothing new                                             │
+//!                     │ └───────────────┘                                                         │ committed
+//!                     └───────────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! One epoch at a time: epoch N+1 is planned when N is committed. A stop asked for inside an epoch takes effect when
+//! that epoch is committed, so what was shown was committed.
+
+mod schedule;
+mod trigger;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::connector::{NextPoll, Offset, ReadLimit};
+use crate::protocol::{Barrier, BarrierKind, Epoch, EpochTime};
+use crate::task::{EpochAck, TaskId};
+
+pub(crate) use schedule::EpochSchedule;
+pub use trigger::Trigger;
+pub(crate) use trigger::TriggerKind;
+
+/// What happened.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The sources are open and stand at these offsets.
+    Opened(Vec<Offset>),
+    /// A source may have new rows.
+    News,
+    /// The time asked for by [`Command::Sleep`] may have come.
+    Timer,
+    /// What each source could deliver, in order.
+    Latest(Vec<Available>),
+    /// The planned epoch has begun at all sources.
+    Planned,
+    /// A task has done its part.
+    Acked(EpochAck),
+    /// The epoch is committed.
+    Committed,
+    /// Somebody waits, under this number, until everything available is committed.
+    Drain(u64),
+    /// No further epoch is wanted.
+    Stop,
+}
+
+/// How far a source could go now.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Available {
+    pub(crate) latest: Offset,
+    pub(crate) next_poll: NextPoll,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Ask every source how far it could go from these offsets.
+    AskLatest { from: Vec<Offset>, limit: ReadLimit },
+    /// Make the plan durable if it must be, then begin the epoch at all sources.
+    Plan(EpochPlan),
+    /// Commit the epoch: the decision, the sinks, then the sources.
+    Commit(Box<FinishedEpoch>),
+    /// Call with [`Event::Timer`] at this time, in microseconds; replaces the last such wish.
+    Sleep(i64),
+    /// These waits of [`Event::Drain`] are over.
+    Drained(Vec<u64>),
+    /// Nothing was found at a trigger.
+    Idle,
+    /// End the tasks: the query is over.
+    Finish,
+}
+
+/// An epoch about to run.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct EpochPlan {
+    pub(crate) barrier: Barrier,
+    pub(crate) time: EpochTime,
+    pub(crate) from: Vec<Offset>,
+    pub(crate) to: Vec<Offset>,
+}
+
+/// An epoch whose tasks are all done.
+#[derive(Debug)]
+pub(crate) struct FinishedEpoch {
+    pub(crate) plan: EpochPlan,
+    pub(crate) acks: Vec<EpochAck>,
+    /// When the epoch began, in microseconds.
+    pub(crate) started_micros: i64,
+    /// How long each step took so far, in microseconds, under the names of Spark's progress.
+    pub(crate) durations: BTreeMap<&'static str, i64>,
+}
+
+#[derive(Debug)]
+struct Running {
+    epoch: FinishedEpoch,
+    missing: BTreeSet<TaskId>,
+    since: i64,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Opening,
+    Idle,
+    /// Asked since then; a drain alone asks outside the schedule.
+    Asking {
+        since: i64,
+        is_due: bool,
+    },
+    Planning(Running),
+    Running(Running),
+    Committing,
+    Done,
+}
+
+/// Decides when epochs run.
+#[derive(Debug)]
+pub(crate) struct EpochMachine {
+    schedule: EpochSchedule,
+    tasks: BTreeSet<TaskId>,
+    durable: bool,
+    phase: Phase,
+    next_epoch: Epoch,
+    offsets: Vec<Offset>,
+    /// Waits that no look at the sources has begun after.
+    drains: Vec<u64>,
+    /// Waits that the look under way began after.
+    drains_asked: Vec<u64>,
+    is_stopping: bool,
+}
+
+impl EpochMachine {
+    /// A machine before its first epoch, which will be `next_epoch`. With `durable`, epochs end in durable barriers as the
+    /// trigger wants them; otherwise nothing needs to be durable.
+    pub(crate) fn new(trigger: TriggerKind, tasks: BTreeSet<TaskId>, next_epoch: Epoch, durable: bool) -> Self {
+        Self {
+            schedule: EpochSchedule::new(trigger),
+            tasks,
+            durable,
+            phase: Phase::Opening,
+            next_epoch,
+            offsets: Vec::new(),
+            drains: Vec::new(),
+            drains_asked: Vec::new(),
+            is_stopping: false,
+        }
+    }
+
+    /// Takes note of `event` at `now` (microseconds) and says what to do.
+    pub(crate) fn on(&mut self, event: Event, now: i64) -> Vec<Command> {
+        match event {
+            Event::Opened(offsets) => {
+                self.offsets = offsets;
+                self.phase = Phase::Idle;
+            }
+            Event::News => self.schedule.news(),
+            Event::Timer => {}
+            Event::Drain(id) => self.drains.push(id),
+            Event::Stop => self.is_stopping = true,
+            Event::Latest(available) => return self.latest(available, now),
+            Event::Planned => self.planned(now),
+            Event::Acked(ack) => return self.acked(ack, now),
+            Event::Committed => {
+                self.phase = Phase::Idle;
+                self.schedule.epoch_ended();
+            }
+        }
+        self.consider(now)
+    }
+
+    /// The tasks that have not acknowledged the running epoch.
+    pub(crate) fn missing(&self) -> Vec<TaskId> {
+        match &self.phase {
+            Phase::Running(running) | Phase::Planning(running) => running.missing.iter().copied().collect(),
+            Phase::Opening | Phase::Idle | Phase::Asking { .. } | Phase::Committing | Phase::Done => Vec::new(),
+        }
+    }
+
+    /// The epoch that runs, or the next one.
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.next_epoch
+    }
+
+    /// Whether an epoch is between its plan and its commit.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(self.phase, Phase::Planning(_) | Phase::Running(_) | Phase::Committing)
+    }
+
+    /// Whether the query is between epochs and could start one.
+    fn consider(&mut self, now: i64) -> Vec<Command> {
+        if !matches!(self.phase, Phase::Idle) {
+            return Vec::new();
+        }
+        if self.is_stopping || self.schedule.is_over() {
+            return self.finish();
+        }
+        let is_due = self.schedule.is_due(now);
+        if !is_due && self.drains.is_empty() {
+            return self.schedule.wake_at().map(Command::Sleep).into_iter().collect();
+        }
+        self.phase = Phase::Asking { since: now, is_due };
+        self.drains_asked.append(&mut self.drains);
+        if is_due {
+            self.schedule.asked(now);
+        }
+        vec![Command::AskLatest { from: self.offsets.clone(), limit: self.schedule.limit() }]
+    }
+
+    fn latest(&mut self, available: Vec<Available>, now: i64) -> Vec<Command> {
+        let Phase::Asking { since, is_due } = self.phase else { return Vec::new() };
+        self.phase = Phase::Idle;
+        let has_news = available.iter().zip(&self.offsets).any(|(available, at)| available.latest != *at);
+        if self.is_stopping {
+            return self.finish();
+        }
+        if has_news && is_due {
+            self.drains.append(&mut self.drains_asked);
+            return self.plan(available, since, now);
+        }
+        let mut commands = Vec::new();
+        if has_news {
+            // Only a wait asked, but the news it found is as good as a source's own.
+            self.schedule.news();
+            self.drains.append(&mut self.drains_asked);
+        } else {
+            commands.push(Command::Idle);
+            if !self.drains_asked.is_empty() {
+                commands.push(Command::Drained(std::mem::take(&mut self.drains_asked)));
+            }
+            let has_ended = available.iter().all(|available| available.next_poll == NextPoll::Ended);
+            if has_ended || self.schedule.ends_without_news() {
+                commands.extend(self.finish());
+                return commands;
+            }
+            self.schedule.nothing_new(&available, now);
+        }
+        commands.extend(self.schedule.wake_at().map(Command::Sleep));
+        // News and waits that came while the sources were asked are looked at now.
+        if self.schedule.is_due(now) || !self.drains.is_empty() && !has_news {
+            commands.extend(self.consider(now));
+        }
+        commands
+    }
+
+    fn plan(&mut self, available: Vec<Available>, since: i64, now: i64) -> Vec<Command> {
+        let kind = if self.durable { self.schedule.kind(now) } else { BarrierKind::Light };
+        let plan = EpochPlan {
+            barrier: Barrier { epoch: self.next_epoch, kind, has_data: true },
+            time: EpochTime { watermark_ms: 0, processing_micros: since },
+            from: self.offsets.clone(),
+            to: available.into_iter().map(|available| available.latest).collect(),
+        };
+        let durations = BTreeMap::from([("latestOffset", now - since)]);
+        let epoch = FinishedEpoch { plan: plan.clone(), acks: Vec::new(), started_micros: since, durations };
+        self.phase = Phase::Planning(Running { epoch, missing: self.tasks.clone(), since: now });
+        vec![Command::Plan(plan)]
+    }
+
+    fn planned(&mut self, now: i64) {
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Planning(mut running) => {
+                running.epoch.durations.insert("queryPlanning", now - running.since);
+                running.since = now;
+                self.phase = Phase::Running(running);
+            }
+            other => self.phase = other,
+        }
+    }
+
+    /// An acknowledgement of another epoch, of a stranger or a repeat changes nothing.
+    fn acked(&mut self, ack: EpochAck, now: i64) -> Vec<Command> {
+        let (Phase::Running(running) | Phase::Planning(running)) = &mut self.phase else { return Vec::new() };
+        if ack.epoch != running.epoch.plan.barrier.epoch || !running.missing.remove(&ack.task) {
+            return Vec::new();
+        }
+        running.epoch.acks.push(ack);
+        if !running.missing.is_empty() {
+            return Vec::new();
+        }
+        match std::mem::replace(&mut self.phase, Phase::Committing) {
+            Phase::Running(mut running) | Phase::Planning(mut running) => {
+                running.epoch.durations.insert("addBatch", now - running.since);
+                self.offsets.clone_from(&running.epoch.plan.to);
+                self.next_epoch += 1;
+                vec![Command::Commit(Box::new(running.epoch))]
+            }
+            other => {
+                self.phase = other;
+                Vec::new()
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Vec<Command> {
+        self.phase = Phase::Done;
+        vec![Command::Finish]
+    }
+}
+
+#[cfg(test)]
+mod tests;

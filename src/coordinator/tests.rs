@@ -1,0 +1,198 @@
+use std::time::Duration;
+
+use super::*;
+use crate::task::TaskReport;
+
+const SECOND: i64 = 1_000_000;
+
+fn machine(trigger: TriggerKind) -> EpochMachine {
+    let mut machine = EpochMachine::new(trigger, BTreeSet::from([TaskId(0), TaskId(1)]), 0, true);
+    assert!(machine.offsets.is_empty());
+    machine.phase = Phase::Opening;
+    machine
+}
+
+fn ack(task: u32, epoch: Epoch) -> Event {
+    Event::Acked(EpochAck { task: TaskId(task), epoch, report: TaskReport::default(), snapshot: None, prepared: None })
+}
+
+fn latest(offset: i64) -> Event {
+    Event::Latest(vec![Available { latest: offset.into(), next_poll: NextPoll::OnWake }])
+}
+
+/// One word a command.
+fn words(commands: &[Command]) -> Vec<String> {
+    commands
+        .iter()
+        .map(|command| match command {
+            Command::AskLatest { limit, .. } => format!("ask {limit:?}"),
+            Command::Plan(plan) => format!("plan {} to {}", plan.barrier.epoch, plan.to[0]),
+            Command::Commit(epoch) => format!("commit {}", epoch.plan.barrier.epoch),
+            Command::Sleep(until) => format!("sleep until {until}"),
+            Command::Drained(ids) => format!("drained {ids:?}"),
+            Command::Idle => "idle".to_string(),
+            Command::Finish => "finish".to_string(),
+        })
+        .collect()
+}
+
+fn run(machine: &mut EpochMachine, script: Vec<(i64, Event, &[&str])>) {
+    for (now, event, expected) in script {
+        let shown = format!("{event:?}");
+        assert_eq!(words(&machine.on(event, now)), expected, "after {shown} at {now}");
+    }
+}
+
+#[test]
+fn an_epoch_is_planned_run_acknowledged_and_committed() {
+    let mut machine = machine(TriggerKind::Default);
+    run(
+        &mut machine,
+        vec![
+            (0, Event::Opened(vec![(-1).into()]), &["ask Options"]),
+            (1, latest(4), &["plan 0 to 4"]),
+            (2, Event::Planned, &[]),
+            (3, ack(0, 0), &[]),
+            (3, ack(0, 0), &[]),
+            (3, ack(9, 0), &[]),
+            (3, ack(1, 7), &[]),
+            (4, ack(1, 0), &["commit 0"]),
+            (5, Event::Committed, &["ask Options"]),
+            (6, latest(4), &["idle"]),
+            (7, Event::News, &["ask Options"]),
+            (8, Event::News, &[]),
+            (9, latest(4), &["idle", "ask Options"]),
+        ],
+    );
+}
+
+#[test]
+fn a_processing_time_trigger_keeps_its_rhythm_and_an_overrun_starts_the_next_at_once() {
+    let mut machine = machine(TriggerKind::ProcessingTime(Duration::from_secs(10)));
+    run(
+        &mut machine,
+        vec![
+            (0, Event::Opened(vec![(-1).into()]), &["ask Options"]),
+            (1, latest(0), &["plan 0 to 0"]),
+            (2, Event::Planned, &[]),
+            (3, ack(0, 0), &[]),
+            (3, ack(1, 0), &["commit 0"]),
+            (SECOND, Event::Committed, &["sleep until 10000000"]),
+            (2 * SECOND, Event::News, &["sleep until 10000000"]),
+            (10 * SECOND, Event::Timer, &["ask Options"]),
+            (10 * SECOND, latest(1), &["plan 1 to 1"]),
+            (10 * SECOND, Event::Planned, &[]),
+            (31 * SECOND, ack(0, 1), &[]),
+            (31 * SECOND, ack(1, 1), &["commit 1"]),
+            (31 * SECOND, Event::Committed, &["ask Options"]),
+            (31 * SECOND, latest(1), &["idle", "sleep until 41000000"]),
+        ],
+    );
+}
+
+#[test]
+fn available_now_goes_on_until_nothing_is_left_and_once_runs_one_epoch() {
+    for (trigger, limit) in [(TriggerKind::AvailableNow, "ask Options"), (TriggerKind::Once, "ask All")] {
+        let mut machine = machine(trigger);
+        run(
+            &mut machine,
+            vec![
+                (0, Event::Opened(vec![(-1).into()]), &[limit]),
+                (1, latest(0), &["plan 0 to 0"]),
+                (2, Event::Planned, &[]),
+                (3, ack(0, 0), &[]),
+                (3, ack(1, 0), &["commit 0"]),
+            ],
+        );
+        let after = machine.on(Event::Committed, 4);
+        match trigger {
+            TriggerKind::Once => assert_eq!(words(&after), ["finish"]),
+            _ => {
+                assert_eq!(words(&after), [limit]);
+                assert_eq!(words(&machine.on(latest(0), 5)), ["idle", "finish"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stop_inside_an_epoch_waits_for_its_commit() {
+    let mut machine = machine(TriggerKind::Default);
+    run(
+        &mut machine,
+        vec![
+            (0, Event::Opened(vec![(-1).into()]), &["ask Options"]),
+            (1, latest(0), &["plan 0 to 0"]),
+            (2, Event::Planned, &[]),
+            (2, Event::Stop, &[]),
+            (3, ack(0, 0), &[]),
+            (3, ack(1, 0), &["commit 0"]),
+            (4, Event::Committed, &["finish"]),
+        ],
+    );
+}
+
+#[test]
+fn a_drain_is_answered_when_a_look_that_began_after_it_found_nothing() {
+    let mut machine = machine(TriggerKind::ProcessingTime(Duration::from_secs(10)));
+    run(
+        &mut machine,
+        vec![
+            (0, Event::Opened(vec![(-1).into()]), &["ask Options"]),
+            (1, latest(-1), &["idle", "sleep until 10000000"]),
+            (2, Event::Drain(7), &["ask Options"]),
+            (3, latest(-1), &["idle", "drained [7]", "sleep until 10000000"]),
+            (4, Event::Drain(8), &["ask Options"]),
+            (5, latest(0), &["sleep until 10000000"]),
+            (10 * SECOND, Event::Timer, &["ask Options"]),
+            (10 * SECOND, latest(0), &["plan 0 to 0"]),
+        ],
+    );
+}
+
+#[test]
+fn a_drain_that_comes_during_a_look_causes_another_look() {
+    let mut machine = machine(TriggerKind::Default);
+    run(
+        &mut machine,
+        vec![
+            (0, Event::Opened(vec![(-1).into()]), &["ask Options"]),
+            (1, Event::Drain(1), &[]),
+            (2, latest(-1), &["idle", "ask Options"]),
+            (3, latest(-1), &["idle", "drained [1]"]),
+        ],
+    );
+}
+
+#[test]
+fn news_that_only_a_drain_found_is_worked_on() {
+    let mut machine = machine(TriggerKind::Default);
+    run(
+        &mut machine,
+        vec![
+            (0, Event::Opened(vec![(-1).into()]), &["ask Options"]),
+            (1, latest(-1), &["idle"]),
+            (2, Event::Drain(1), &["ask Options"]),
+            (3, latest(0), &["ask Options"]),
+            (4, latest(0), &["plan 0 to 0"]),
+        ],
+    );
+}
+
+#[test]
+fn sources_that_have_all_ended_end_the_query() {
+    let mut machine = machine(TriggerKind::Default);
+    run(&mut machine, vec![(0, Event::Opened(vec![(-1).into()]), &["ask Options"])]);
+    let ended = Available { latest: (-1).into(), next_poll: NextPoll::Ended };
+    assert_eq!(words(&machine.on(Event::Latest(vec![ended]), 1)), ["idle", "finish"]);
+}
+
+#[test]
+fn a_continuous_query_makes_an_epoch_durable_once_an_interval() {
+    let mut schedule = EpochSchedule::new(TriggerKind::Continuous(Duration::from_secs(1)));
+    let kinds: Vec<_> = [0, 1, SECOND - 1, SECOND, SECOND + 1].map(|now| schedule.kind(now)).into();
+    assert_eq!(
+        kinds,
+        [BarrierKind::Durable, BarrierKind::Light, BarrierKind::Light, BarrierKind::Durable, BarrierKind::Light]
+    );
+}

@@ -1,0 +1,13 @@
+//! What can be seen of a running query: progress, events, and the log of its actors.
+//!
+//! Owns: the form in which this is shown. Does not own: counting (tasks and operators do) or the time, which is handed
+//! in.
+
+mod listener;
+mod progress;
+pub mod trace;
+
+pub use listener::{QueryIdleEvent, QueryStartedEvent, QueryTerminatedEvent, StreamingQueryListener};
+pub use progress::{
+    EventTimeStats, SinkProgress, SourceProgress, StateOperatorProgress, StreamingQueryProgress, StreamingQueryStatus,
+};

@@ -1,0 +1,108 @@
+//! Grouped and global aggregation: partial before the exchange, final behind it.
+//!
+//! Owns: groups, their accumulators, and what the output modes show of them. Does not own: what an aggregate function
+//! means beyond the native ones (`plan` hands in the others behind [`Accumulator`]).
+//!
+//! ```text
+//!  rows ─▶ PartialAggregate ─▶ (keys, partial states) ─▶ Exchange by key ─▶ FinalAggregate ─▶ (keys, results)
+//! ```
+
+mod by_hand;
+mod call;
+mod finalize;
+mod native;
+mod partial;
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+
+use crate::error::Result;
+use crate::operator::ExpressionRef;
+
+pub use by_hand::CountBy;
+pub use call::{AggregateCall, NativeFunction};
+pub use finalize::FinalAggregate;
+pub use partial::PartialAggregate;
+
+/// The running values of one aggregate call for many groups, as columns indexed by group number.
+pub trait Accumulator: Send {
+    /// Makes room for groups `0..groups`; new ones start empty.
+    fn grow(&mut self, groups: usize);
+
+    /// Takes raw argument rows; `groups[row]` is the row's group.
+    ///
+    /// # Errors
+    /// On overflow where the function forbids it, or a failing user function.
+    fn update(&mut self, arguments: &[ArrayRef], groups: &[u32]) -> Result<()>;
+
+    /// Takes partial states that [`state`](Self::state) of another accumulator of the same call gave.
+    ///
+    /// # Errors
+    /// As [`update`](Self::update).
+    fn merge(&mut self, states: &[ArrayRef], groups: &[u32]) -> Result<()>;
+
+    /// The state columns of these groups, which stay as they are.
+    ///
+    /// # Errors
+    /// When the state cannot be put into columns.
+    fn state(&mut self, groups: &[u32]) -> Result<Vec<ArrayRef>>;
+
+    /// The results of these groups, which stay as they are.
+    ///
+    /// # Errors
+    /// When a result cannot be computed.
+    fn evaluate(&mut self, groups: &[u32]) -> Result<ArrayRef>;
+
+    /// Forgets all groups; the next [`grow`](Self::grow) starts from none.
+    fn clear(&mut self);
+
+    /// Memory held, in bytes.
+    fn bytes(&self) -> usize;
+}
+
+/// Makes accumulators of one aggregate function; the way by which functions that are not native come in.
+pub trait AccumulatorFactory: fmt::Debug + Send + Sync {
+    /// A new accumulator without groups.
+    ///
+    /// # Errors
+    /// When the function cannot be run for these types.
+    fn create(&self) -> Result<Box<dyn Accumulator>>;
+
+    /// The columns of the partial state.
+    fn state_fields(&self) -> Vec<FieldRef>;
+
+    /// The type of the result.
+    fn output_type(&self) -> DataType;
+}
+
+/// An aggregation, the same for its partial and its final half.
+#[derive(Debug, Clone)]
+pub struct AggregateSpec {
+    /// The grouping keys as compiled expressions over the input; none for one group of all rows.
+    pub keys: Vec<ExpressionRef>,
+    /// The key columns in the output.
+    pub key_fields: Vec<FieldRef>,
+    /// The aggregate calls, in the order of their output columns after the keys.
+    pub calls: Vec<AggregateCall>,
+}
+
+impl AggregateSpec {
+    /// The columns between the halves: keys, then the states of each call.
+    pub fn partial_schema(&self) -> SchemaRef {
+        let states = self.calls.iter().flat_map(|call| call.factory.state_fields());
+        schema_of(self.key_fields.iter().cloned().chain(states))
+    }
+
+    /// The columns of the result: keys, then one for each call.
+    pub fn output_schema(&self) -> SchemaRef {
+        let results = self.calls.iter().map(AggregateCall::output_field);
+        schema_of(self.key_fields.iter().cloned().chain(results))
+    }
+}
+
+fn schema_of(fields: impl Iterator<Item = FieldRef>) -> SchemaRef {
+    Arc::new(arrow::datatypes::Schema::new(fields.collect::<Vec<_>>()))
+}

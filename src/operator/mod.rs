@@ -1,0 +1,235 @@
+//! Operators: rows in, rows out, and the state in between. Pure state machines.
+//!
+//! Owns: what happens to rows. Does not own: alignment, credits and routing (`protocol`), threads (`runtime`), what an
+//! expression means (`plan`, which hands operators compiled [`Expression`]s). An operator never blocks, never asks the
+//! time and gives the same output for the same epochs however their rows are cut into batches.
+
+pub mod aggregate;
+mod checked;
+mod exchange;
+mod explode;
+mod limit;
+mod project;
+mod sort;
+mod union;
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+
+pub use crate::protocol::{Barrier, BarrierKind, Batch, Epoch, EpochTime};
+pub use crate::state::{StateDelta, StatePart};
+pub use aggregate::{AggregateCall, AggregateSpec, CountBy, FinalAggregate, PartialAggregate};
+pub(crate) use checked::Checked;
+pub(crate) use exchange::Exchange;
+pub use explode::Explode;
+pub use limit::{Limit, LimitScope};
+pub use project::{Filter, Project};
+pub use sort::{Sort, SortKey};
+pub use union::Union;
+
+use crate::error::Result;
+
+/// What an operator is told when a query starts.
+#[derive(Debug, Clone)]
+pub struct OperatorContext {
+    /// The operator's name in the topology.
+    pub name: String,
+    /// Which of the operator's instances this is, from 0.
+    pub instance: usize,
+    /// How many instances there are.
+    pub parallelism: usize,
+    /// The columns of each input, by port.
+    pub inputs: Vec<SchemaRef>,
+}
+
+/// Whether an event is dealt with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Flow {
+    /// Everything there is to say about the event was put into the output.
+    Done,
+    /// There is more: call [`Operator::resume`] when the output has room again.
+    More,
+}
+
+/// Counts of one operator instance, for progress. Sums since the last call of [`Operator::take_stats`], except where said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OperatorStats {
+    /// Rows of state now held; `None` for an operator without state.
+    pub state_rows: Option<u64>,
+    /// Bytes of state now held.
+    pub state_bytes: u64,
+    /// Rows of state added or changed.
+    pub updated_rows: u64,
+    /// Rows of state removed.
+    pub removed_rows: u64,
+    /// Rows dropped, by reason.
+    pub dropped: Vec<(&'static str, u64)>,
+}
+
+/// A stateless, stateful or user-written step of a topology.
+///
+/// One instance sees, for each epoch: [`on_watermark`](Self::on_watermark) at most once, then
+/// [`on_batch`](Self::on_batch) any number of times, then [`on_barrier`](Self::on_barrier) once every input has reached
+/// it, then [`snapshot`](Self::snapshot) if the barrier is durable. After [`Flow::More`], [`resume`](Self::resume) is
+/// called until it answers [`Flow::Done`] before anything else.
+pub trait Operator: Send + 'static {
+    /// The columns of the output for these inputs, by port. Called before the query starts.
+    ///
+    /// # Errors
+    /// When the inputs do not fit: a missing column, a wrong type, a wrong number of inputs.
+    fn output_schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef>;
+
+    /// One line for explain; the columns and parameters, not the name.
+    fn describe(&self) -> String {
+        String::new()
+    }
+
+    /// Called once before the first epoch.
+    ///
+    /// # Errors
+    /// When the operator cannot work in this place.
+    fn open(&mut self, context: &OperatorContext) -> Result<()> {
+        let _ = context;
+        Ok(())
+    }
+
+    /// The epoch that begins runs under `time`. The answer is the watermark for the operators below: `time.watermark_ms` or
+    /// less.
+    ///
+    /// # Errors
+    /// When the operator failed; the query fails with it.
+    fn on_watermark(&mut self, time: EpochTime, output: &mut Output) -> Result<i64> {
+        let _ = output;
+        Ok(time.watermark_ms)
+    }
+
+    /// Takes rows that arrived on input `port`.
+    ///
+    /// # Errors
+    /// When the operator failed; the query fails with it.
+    fn on_batch(&mut self, port: usize, batch: Batch, output: &mut Output) -> Result<Flow>;
+
+    /// Goes on where the last call answered [`Flow::More`].
+    ///
+    /// # Errors
+    /// When the operator failed; the query fails with it.
+    fn resume(&mut self, output: &mut Output) -> Result<Flow> {
+        let _ = output;
+        Ok(Flow::Done)
+    }
+
+    /// All rows of the epoch are in: emits what the epoch's end makes final.
+    ///
+    /// # Errors
+    /// When the operator failed; the query fails with it.
+    fn on_barrier(&mut self, barrier: &Barrier, output: &mut Output) -> Result<Flow> {
+        let _ = (barrier, output);
+        Ok(Flow::Done)
+    }
+
+    /// What changed in the state since the last call; `None` for an operator without state. Cheap: encoding happens
+    /// elsewhere.
+    ///
+    /// # Errors
+    /// When the state cannot be put into columns.
+    fn snapshot(&mut self) -> Result<Option<StateDelta>> {
+        Ok(None)
+    }
+
+    /// Takes back state that [`snapshot`](Self::snapshot) gave, in order, before the first epoch.
+    ///
+    /// # Errors
+    /// When the state is of another operator or version.
+    fn restore(&mut self, part: StatePart) -> Result<()> {
+        let _ = part;
+        Ok(())
+    }
+
+    /// Whether an epoch without input under this watermark would free state or emit rows.
+    fn wants_epoch(&self, watermark_ms: i64) -> bool {
+        let _ = watermark_ms;
+        false
+    }
+
+    /// The counts since the last call.
+    fn take_stats(&mut self) -> OperatorStats {
+        OperatorStats::default()
+    }
+}
+
+/// Makes one instance of an operator; what a topology holds.
+///
+/// Every operator that is `Clone` is its own factory.
+pub trait OperatorFactory: Send + Sync + 'static {
+    /// A new instance, in its initial state.
+    fn instance(&self) -> Box<dyn Operator>;
+}
+
+impl<T: Operator + Clone + Sync> OperatorFactory for T {
+    fn instance(&self) -> Box<dyn Operator> {
+        Box::new(self.clone())
+    }
+}
+
+/// Rows an operator wants to send, in order.
+#[derive(Debug, Default)]
+pub struct Output {
+    items: Vec<(Route, Batch)>,
+}
+
+/// Which instances of the next operator a batch is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// Wherever the edge leads from this instance.
+    Edge,
+    /// This instance of the next operator; only [`Exchange`] uses it.
+    Instance(usize),
+}
+
+/// How many batches an operator may put out before it should answer [`Flow::More`].
+const ROOMY: usize = 4;
+
+impl Output {
+    /// Sends rows on; empty batches are left out.
+    pub fn batch(&mut self, batch: impl Into<Batch>) {
+        self.push(Route::Edge, batch.into());
+    }
+
+    pub(crate) fn batch_to(&mut self, instance: usize, batch: Batch) {
+        self.push(Route::Instance(instance), batch);
+    }
+
+    fn push(&mut self, route: Route, batch: Batch) {
+        if batch.rows() > 0 {
+            self.items.push((route, batch));
+        }
+    }
+
+    /// True when the operator should pause with [`Flow::More`] if it has more to say, so that memory stays bounded.
+    pub fn is_full(&self) -> bool {
+        self.items.len() >= ROOMY
+    }
+
+    pub(crate) fn take(&mut self) -> Vec<(Route, Batch)> {
+        std::mem::take(&mut self.items)
+    }
+}
+
+/// A compiled expression: a column for every batch of the schema it was compiled for.
+///
+/// Implemented by the planner; a user's own operators rarely need it.
+pub trait Expression: fmt::Debug + Send + Sync {
+    /// The value for each row.
+    ///
+    /// # Errors
+    /// When a value cannot be computed (a failing cast under ANSI rules, a failing closure).
+    fn evaluate(&self, batch: &RecordBatch, time: EpochTime) -> Result<ArrayRef>;
+}
+
+/// A shared compiled expression.
+pub type ExpressionRef = Arc<dyn Expression>;

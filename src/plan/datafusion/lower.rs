@@ -1,0 +1,384 @@
+//! Typed streaming plans to topologies.
+//!
+//! Owns: which operators a relation becomes and where rows have to meet. Does not own: the operators.
+//!
+//! ```text
+//! Aggregate(keys)  ─▶  partial_aggregate ─hash keys─▶ aggregate        Sort, Limit  ─▶  one instance
+//! Aggregate()      ─▶  partial_aggregate ─gather────▶ aggregate        Unnest       ─▶  explode
+//! ```
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::{DFSchema, NullHandling, ScalarValue};
+use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::logical_expr::{
+    Aggregate, Case, Expr as TypedExpr, ExprSchemable, FetchType, Limit as TypedLimit, LogicalPlan as TypedPlan,
+    Projection, SkipType, Sort as TypedSort, TableScan, Union as TypedUnion, Unnest,
+};
+use datafusion::physical_planner::create_aggregate_expr_and_maybe_filter;
+
+use super::aggregate::DataFusionAggregate;
+use super::checks::stream_of;
+use super::compile::compile;
+use super::translated;
+use crate::connector::{Sink, SourceFactory};
+use crate::error::{Error, Result};
+use crate::operator::aggregate::NativeFunction;
+use crate::operator::{
+    AggregateCall, AggregateSpec, Explode, ExpressionRef, Filter, FinalAggregate, Limit, LimitScope, OperatorFactory,
+    PartialAggregate, Project, Sort, SortKey, Union,
+};
+use crate::plan::topology::{NodeId, Topology, TopologyBuilder};
+use crate::protocol::OutputMode;
+
+/// Lowers `plan`, whose output columns are shown as `names`, to a topology that ends in `sink`.
+///
+/// # Errors
+/// When a relation has no streaming operator.
+pub(super) fn lower(
+    plan: &TypedPlan,
+    names: &[String],
+    name: &str,
+    mode: OutputMode,
+    sink: Arc<dyn Sink>,
+) -> Result<Topology> {
+    let mut builder = Topology::builder(name);
+    builder.output_mode(mode);
+    let mut lowering = Lowering { builder, mode, used: HashMap::new(), scans: HashMap::new(), sources: HashMap::new() };
+    lowering.collect_scans(plan);
+    let last = lowering.relation(plan)?;
+    let last = lowering.show(plan, names, last)?;
+    lowering.builder.shared_sink("sink".to_string(), sink).after(last);
+    lowering.builder.build()
+}
+
+/// The address of a source's factory: scans of one factory are one source.
+type FactoryAddress = usize;
+
+struct Lowering {
+    builder: TopologyBuilder,
+    mode: OutputMode,
+    /// How often each node name was used.
+    used: HashMap<&'static str, usize>,
+    /// The columns that any scan of a factory reads, and how many scans there are.
+    scans: HashMap<FactoryAddress, (Vec<usize>, usize)>,
+    sources: HashMap<FactoryAddress, NodeId>,
+}
+
+fn address(factory: &Arc<dyn SourceFactory>) -> FactoryAddress {
+    Arc::as_ptr(factory).cast::<()>().addr()
+}
+
+impl Lowering {
+    /// A name not used yet: `filter`, `filter-2`, …
+    fn name(&mut self, base: &'static str) -> String {
+        let count = self.used.entry(base).or_default();
+        *count += 1;
+        if *count == 1 { base.to_string() } else { format!("{base}-{count}") }
+    }
+
+    fn after(&mut self, base: &'static str, operator: impl OperatorFactory, input: NodeId) -> NodeId {
+        let name = self.name(base);
+        self.builder.operator(name, operator).after(input)
+    }
+
+    fn relation(&mut self, plan: &TypedPlan) -> Result<NodeId> {
+        match plan {
+            TypedPlan::TableScan(scan) => self.scan(scan),
+            TypedPlan::Projection(projection) => self.projection(projection),
+            TypedPlan::Filter(filter) => {
+                let input = self.relation(&filter.input)?;
+                let condition = compile(&filter.predicate, filter.input.schema())?;
+                Ok(self.after("filter", Filter::new(condition), input))
+            }
+            TypedPlan::Unnest(unnest) => self.unnest(unnest),
+            TypedPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            TypedPlan::Union(union) => self.union(union),
+            TypedPlan::Sort(sort) => self.sort(sort),
+            TypedPlan::Limit(limit) => self.limit(limit),
+            TypedPlan::SubqueryAlias(alias) => self.relation(&alias.input),
+            other => Err(Error::internal(format!("no streaming operator for {}", other.display()))),
+        }
+    }
+
+    /// Notes which columns each source has to read.
+    fn collect_scans(&mut self, plan: &TypedPlan) {
+        if let TypedPlan::TableScan(scan) = plan
+            && let Some(factory) = stream_of(scan)
+        {
+            let (columns, count) = self.scans.entry(address(&factory)).or_default();
+            *count += 1;
+            columns.extend(scanned(scan, &factory));
+            columns.sort_unstable();
+            columns.dedup();
+        }
+        for input in plan.inputs() {
+            self.collect_scans(input);
+        }
+    }
+
+    fn scan(&mut self, scan: &TableScan) -> Result<NodeId> {
+        let factory = stream_of(scan).ok_or_else(|| Error::internal("a static table stands where a stream should"))?;
+        let (columns, _) = self.scans.get(&address(&factory)).cloned().unwrap_or_default();
+        let source = match self.sources.get(&address(&factory)) {
+            Some(source) => *source,
+            None => {
+                let name = self.name("source");
+                let projection = (columns.len() < factory.schema().fields().len()).then(|| columns.clone());
+                let source = self.builder.projected_source(name, Arc::clone(&factory), projection);
+                self.sources.insert(address(&factory), source);
+                source
+            }
+        };
+        self.columns_of(scan, &factory, &columns, source)
+    }
+
+    /// Picks this scan's columns out of those its source reads, under its own internal names.
+    fn columns_of(
+        &mut self,
+        scan: &TableScan,
+        factory: &Arc<dyn SourceFactory>,
+        read: &[usize],
+        source: NodeId,
+    ) -> Result<NodeId> {
+        let wanted = scanned(scan, factory);
+        if wanted == read {
+            return Ok(source);
+        }
+        let schema = factory.schema().project(read)?;
+        let schema = DFSchema::try_from(crate::types::engine_schema(&schema)).map_err(translated)?;
+        let mut columns: Vec<(FieldRef, ExpressionRef)> = Vec::new();
+        for (index, field) in wanted.iter().zip(scan.projected_schema.fields()) {
+            let name = factory.schema().field(*index).name().clone();
+            let column = TypedExpr::Column(datafusion::common::Column::new_unqualified(name));
+            columns.push((nullable(field), compile(&column, &schema)?));
+        }
+        Ok(self.after("project", Project::new(columns), source))
+    }
+
+    fn projection(&mut self, projection: &Projection) -> Result<NodeId> {
+        let input = self.relation(&projection.input)?;
+        let schema = projection.input.schema();
+        if is_identity(projection) {
+            return Ok(input);
+        }
+        let mut columns: Vec<(FieldRef, ExpressionRef)> = Vec::new();
+        for (expr, field) in projection.expr.iter().zip(projection.schema.fields()) {
+            columns.push((nullable(field), compile(expr, schema)?));
+        }
+        Ok(self.after("project", Project::new(columns), input))
+    }
+
+    /// Shows the user's names instead of the internal ones.
+    fn show(&mut self, plan: &TypedPlan, names: &[String], last: NodeId) -> Result<NodeId> {
+        let mut columns: Vec<(FieldRef, ExpressionRef)> = Vec::new();
+        for ((column, field), name) in plan.schema().columns().into_iter().zip(plan.schema().fields()).zip(names) {
+            let shown = field.as_ref().clone().with_name(name).with_nullable(true).with_metadata([].into());
+            columns.push((Arc::new(shown), compile(&TypedExpr::Column(column), plan.schema())?));
+        }
+        Ok(self.after("output", Project::new(columns), last))
+    }
+
+    fn unnest(&mut self, unnest: &Unnest) -> Result<NodeId> {
+        let [(index, _)] = unnest.list_type_columns.as_slice() else {
+            return Err(Error::internal("an explode of several columns"));
+        };
+        let keeps_empty = unnest.options.null_handling == NullHandling::PreserveAndExpandEmpty;
+        let output = nullable(&unnest.schema.fields()[*index]);
+        if !keeps_empty && let Some((column, separator, schema)) = split_literal(&unnest.input)? {
+            let input = match unnest.input.as_ref() {
+                TypedPlan::Projection(projection) => self.relation(&projection.input)?,
+                other => self.relation(other)?,
+            };
+            let column =
+                schema.maybe_index_of_column(&column).ok_or_else(|| Error::internal("split lost its column"))?;
+            return Ok(self.after("explode", Explode::split_literal(column, &separator, output), input));
+        }
+        let input = self.relation(&unnest.input)?;
+        Ok(self.after("explode", Explode::column(*index, output, keeps_empty), input))
+    }
+
+    fn aggregate(&mut self, aggregate: &Aggregate) -> Result<NodeId> {
+        let input = self.relation(&aggregate.input)?;
+        let schema = aggregate.input.schema();
+        let fields = aggregate.schema.fields();
+        let keys = aggregate.group_expr.iter().map(|key| compile(key, schema)).collect::<Result<Vec<_>>>()?;
+        let key_fields: Vec<FieldRef> = fields[..keys.len()].iter().map(nullable).collect();
+        let mut calls = Vec::new();
+        for (call, field) in aggregate.aggr_expr.iter().zip(&fields[keys.len()..]) {
+            calls.push(aggregate_call(call, field.name(), schema)?);
+        }
+        let key_count = keys.len();
+        let spec = AggregateSpec { keys, key_fields, calls };
+        let partial = self.after("partial_aggregate", PartialAggregate::new(spec.clone()), input);
+        let name = self.name("aggregate");
+        let last = self.builder.operator(name, FinalAggregate::new(spec, self.mode));
+        Ok(if key_count == 0 {
+            last.gathered_from(partial)
+        } else {
+            last.partitioned_by_columns(partial, (0..key_count).collect())
+        })
+    }
+
+    fn union(&mut self, union: &TypedUnion) -> Result<NodeId> {
+        let mut inputs = Vec::new();
+        for (number, input) in union.inputs.iter().enumerate() {
+            let node = self.relation(input)?;
+            // The first input names the columns; the others are brought under the same names.
+            inputs.push(if number == 0 { node } else { self.renamed_like(union, input, node)? });
+        }
+        let name = self.name("union");
+        Ok(self.builder.operator(name, Union::new(inputs.len())).after_all(inputs))
+    }
+
+    fn renamed_like(&mut self, union: &TypedUnion, input: &TypedPlan, node: NodeId) -> Result<NodeId> {
+        let same =
+            input.schema().fields().iter().zip(union.schema.fields()).all(|(own, other)| own.name() == other.name());
+        if same {
+            return Ok(node);
+        }
+        let mut columns: Vec<(FieldRef, ExpressionRef)> = Vec::new();
+        for (column, field) in input.schema().columns().into_iter().zip(union.schema.fields()) {
+            columns.push((nullable(field), compile(&TypedExpr::Column(column), input.schema())?));
+        }
+        Ok(self.after("project", Project::new(columns), node))
+    }
+
+    fn sort(&mut self, sort: &TypedSort) -> Result<NodeId> {
+        let input = self.relation(&sort.input)?;
+        let mut keys = Vec::new();
+        for key in &sort.expr {
+            let expression = compile(&key.expr, sort.input.schema())?;
+            keys.push(SortKey { expression, ascending: key.asc, nulls_first: key.nulls_first });
+        }
+        let name = self.name("sort");
+        Ok(self.builder.operator(name, Sort::new(keys, sort.fetch)).gathered_from(input))
+    }
+
+    fn limit(&mut self, limit: &TypedLimit) -> Result<NodeId> {
+        let input = self.relation(&limit.input)?;
+        let none_skipped = matches!(limit.get_skip_type().map_err(translated)?, SkipType::Literal(0));
+        let (FetchType::Literal(Some(count)), true) = (limit.get_fetch_type().map_err(translated)?, none_skipped)
+        else {
+            return Err(crate::plan::Refusal::Offset.into());
+        };
+        let scope = if self.mode == OutputMode::Complete { LimitScope::Epoch } else { LimitScope::Stream };
+        let name = self.name("limit");
+        Ok(self.builder.operator(name, Limit::new(count as u64, scope)).gathered_from(input))
+    }
+}
+
+/// The source's columns a scan reads.
+fn scanned(scan: &TableScan, factory: &Arc<dyn SourceFactory>) -> Vec<usize> {
+    scan.projection.clone().unwrap_or_else(|| (0..factory.schema().fields().len()).collect())
+}
+
+/// Batches on edges may hold nulls everywhere; nullability is the analysis' business.
+fn nullable(field: &FieldRef) -> FieldRef {
+    Arc::new(Field::new(field.name(), field.data_type().clone(), true))
+}
+
+/// A projection that changes nothing but, at most, names: operators go by place.
+fn is_identity(projection: &Projection) -> bool {
+    let input = projection.input.schema();
+    projection.expr.len() == input.fields().len()
+        && projection.expr.iter().enumerate().all(|(index, expr)| {
+            let inner = if let TypedExpr::Alias(alias) = expr { alias.expr.as_ref() } else { expr };
+            matches!(inner, TypedExpr::Column(column) if input.maybe_index_of_column(column) == Some(index))
+        })
+}
+
+/// The text column and separator of a projection that only splits a column at a literal, which is done together with
+/// the explode above it.
+fn split_literal(plan: &TypedPlan) -> Result<Option<(datafusion::common::Column, String, Arc<DFSchema>)>> {
+    let TypedPlan::Projection(projection) = plan else { return Ok(None) };
+    let [expr] = projection.expr.as_slice() else { return Ok(None) };
+    let inner = if let TypedExpr::Alias(alias) = expr { alias.expr.as_ref() } else { expr };
+    let TypedExpr::ScalarFunction(function) = inner else { return Ok(None) };
+    if function.func.name() != super::functions::SPLIT {
+        return Ok(None);
+    }
+    let (Some(TypedExpr::Column(column)), Some(TypedExpr::Literal(pattern, _))) =
+        (function.args.first(), function.args.get(1))
+    else {
+        return Ok(None);
+    };
+    let has_limit = function.args.get(2).is_some_and(|limit| !is_no_limit(limit));
+    let is_text = matches!(inner_type(&projection.input, column)?, DataType::Utf8View);
+    match pattern.try_as_str().flatten() {
+        Some(separator) if is_text && !has_limit && is_plain(separator) => {
+            Ok(Some((column.clone(), separator.to_string(), Arc::clone(projection.input.schema()))))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn inner_type(plan: &TypedPlan, column: &datafusion::common::Column) -> Result<DataType> {
+    TypedExpr::Column(column.clone()).get_type(plan.schema()).map_err(translated)
+}
+
+/// A limit of -1 or 0 means none (Java's `String.split`; Spark treats both alike).
+fn is_no_limit(limit: &TypedExpr) -> bool {
+    matches!(limit, TypedExpr::Literal(ScalarValue::Int32(Some(limit)), _) if *limit <= 0)
+        || matches!(limit, TypedExpr::Literal(ScalarValue::Int64(Some(limit)), _) if *limit <= 0)
+}
+
+/// A separator that means itself as a regular expression.
+fn is_plain(separator: &str) -> bool {
+    !separator.is_empty() && regex::escape(separator) == separator
+}
+
+/// One aggregate call: native where there is a native form, DataFusion's otherwise.
+fn aggregate_call(call: &TypedExpr, name: &str, schema: &DFSchema) -> Result<AggregateCall> {
+    let inner = if let TypedExpr::Alias(alias) = call { alias.expr.as_ref() } else { call };
+    let TypedExpr::AggregateFunction(function) = inner else {
+        return Err(Error::internal(format!("`{call}` stands where an aggregate should")));
+    };
+    let function = without_filter(function)?;
+    if let Some(native) = native_call(&function, name, schema)? {
+        return Ok(native);
+    }
+    let order = function.params.order_by.iter().map(|key| &key.expr);
+    let arguments = function.params.args.iter().chain(order).map(|argument| compile(argument, schema));
+    let arguments = arguments.collect::<Result<Vec<_>>>()?;
+    let call = TypedExpr::AggregateFunction(function).alias(name);
+    let properties = ExecutionProps::new();
+    let physical = create_aggregate_expr_and_maybe_filter(&call, schema, schema.as_arrow(), &properties);
+    let (physical, _, _) = physical.map_err(translated)?;
+    let factory = Arc::new(DataFusionAggregate::new(physical, schema.as_arrow())?);
+    Ok(AggregateCall { name: name.to_string(), arguments, factory })
+}
+
+fn native_call(function: &AggregateFunction, name: &str, schema: &DFSchema) -> Result<Option<AggregateCall>> {
+    let native = match function.func.name() {
+        "count" => NativeFunction::Count,
+        "sum" => NativeFunction::Sum,
+        "avg" => NativeFunction::Avg,
+        "min" => NativeFunction::Min,
+        "max" => NativeFunction::Max,
+        _ => return Ok(None),
+    };
+    let [argument] = function.params.args.as_slice() else { return Ok(None) };
+    if function.params.distinct || !function.params.order_by.is_empty() {
+        return Ok(None);
+    }
+    let is_constant = matches!(argument, TypedExpr::Literal(value, _) if !value.is_null());
+    if native == NativeFunction::Count && is_constant {
+        return AggregateCall::native(name, native, None).map(Some);
+    }
+    let data_type = argument.get_type(schema).map_err(translated)?;
+    // What has no native form takes the general path.
+    Ok(AggregateCall::native(name, native, Some((compile(argument, schema)?, data_type))).ok())
+}
+
+/// `f(x) FILTER (WHERE c)` as `f(CASE WHEN c THEN x END)`: all aggregates that are run on streams skip nulls.
+fn without_filter(function: &AggregateFunction) -> Result<AggregateFunction> {
+    let mut function = function.clone();
+    let Some(filter) = function.params.filter.take() else { return Ok(function) };
+    let keep = |argument: TypedExpr| TypedExpr::Case(Case::new(None, vec![(filter.clone(), Box::new(argument))], None));
+    function.params.args = function.params.args.into_iter().map(keep).collect();
+    Ok(function)
+}

@@ -1,0 +1,669 @@
+//! Unresolved relations to typed plans.
+//!
+//! Owns: one function for each relation. Does not own: expressions (`expressions`), groupings (`grouping`), or which
+//! plans a stream may run (`checks`), except where a relation alone decides it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::common::{Column, NullHandling, UnnestOptions};
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::{
+    Expr as TypedExpr, ExprSchemable, JoinType as TypedJoin, LogicalPlan as TypedPlan, LogicalPlanBuilder, SortExpr,
+};
+
+use super::expressions::ExpressionResolver;
+use super::functions::FunctionRegistry;
+use super::scope::{Scope, ScopeColumn};
+use super::tables::{RowsTable, StaticTable, StreamTable, renamed};
+use super::{grouping, sql, statics, translated};
+use crate::connector::source::{SourceEnvironment, open_stream, open_table};
+use crate::connector::{BatchTable, SourceFactory};
+use crate::error::{Error, Result, suggestion};
+use crate::expr::{Expr, ExprNode, is_explode};
+use crate::plan::catalog::NamedTable;
+use crate::plan::logical::{JoinOn, JoinType, LogicalPlan, ReadSpec, Relation, SetOperation};
+use crate::plan::{PlanContext, Refusal};
+use crate::types::{engine_batch, engine_schema, type_name};
+
+/// A typed plan and the names its columns go by.
+#[derive(Debug, Clone)]
+pub(super) struct Resolved {
+    pub(super) plan: TypedPlan,
+    pub(super) scope: Scope,
+    pub(super) is_streaming: bool,
+}
+
+/// A column to be made: its value, its name and the alias it can be qualified with.
+pub(super) struct NewColumn {
+    pub(super) value: TypedExpr,
+    pub(super) name: String,
+    pub(super) qualifier: Option<String>,
+}
+
+impl NewColumn {
+    fn kept(column: &ScopeColumn) -> Self {
+        Self { value: column.reference(), name: column.name.clone(), qualifier: column.qualifier.clone() }
+    }
+
+    fn named(value: TypedExpr, name: impl Into<String>) -> Self {
+        Self { value, name: name.into(), qualifier: None }
+    }
+}
+
+/// Resolves the relations of one plan.
+pub(super) struct Resolver<'a> {
+    pub(super) context: &'a PlanContext,
+    pub(super) registry: FunctionRegistry,
+    next_id: usize,
+    /// A stream used twice in a plan is one source: its factory by the address of its relation.
+    streams: HashMap<usize, Arc<dyn SourceFactory>>,
+    /// Views being resolved, to notice one that reads itself.
+    open_views: Vec<String>,
+}
+
+impl<'a> Resolver<'a> {
+    pub(super) fn new(context: &'a PlanContext) -> Self {
+        let registry = FunctionRegistry::new(context.zone, context.ansi);
+        Self { context, registry, next_id: 0, streams: HashMap::new(), open_views: Vec::new() }
+    }
+
+    /// The typed form of `plan`.
+    ///
+    /// # Errors
+    /// What is wrong with it, at the user's line.
+    pub(super) fn resolve(&mut self, plan: &LogicalPlan) -> Result<Resolved> {
+        self.relation(plan).map_err(|error| error.at(plan.location()))
+    }
+
+    fn relation(&mut self, plan: &LogicalPlan) -> Result<Resolved> {
+        match plan.relation() {
+            Relation::Read { spec, streaming: true } => self.read_stream(plan, spec),
+            Relation::Read { spec, streaming: false } => self.read_table(spec),
+            Relation::Stream(factory) => self.stream(Arc::clone(factory)),
+            Relation::Static(table) => self.table(Arc::clone(table)),
+            Relation::Rows(schema, batches) => {
+                let schema = schema.resolve()?;
+                let batches = batches.iter().cloned().map(engine_batch).collect::<Result<Vec<_>>>()?;
+                self.table(Arc::new(RowsTable { schema, batches }))
+            }
+            Relation::Table(name) => self.named_table(name),
+            Relation::Sql(text) => self.sql(text, plan),
+            Relation::Invalid(error) => Err(error.clone()),
+            Relation::Project { input, columns } => {
+                let input = self.resolve(input)?;
+                self.select(input, columns)
+            }
+            Relation::WithColumns { input, columns } => self.with_columns(input, columns),
+            Relation::Rename { input, names } => self.rename(input, names),
+            Relation::Drop { input, columns } => self.drop_columns(input, columns),
+            Relation::Filter { input, condition } => self.filter(input, condition),
+            Relation::Aggregate { input, grouping, keys, columns, keys_in_output, having } => {
+                let input = self.resolve(input)?;
+                self.aggregate(input, *grouping, keys, columns, *keys_in_output, having.as_ref())
+            }
+            Relation::Join { left, right, on, kind } => self.join(left, right, on, *kind),
+            Relation::Union { left, right, by_name } => self.union(left, right, *by_name),
+            Relation::SetOperation { left, right, operation } => self.set_operation(left, right, *operation),
+            Relation::Deduplicate { input, columns, within_watermark } => {
+                self.deduplicate(input, columns, *within_watermark)
+            }
+            Relation::WithWatermark { input, column, .. } => self.with_watermark(input, column),
+            Relation::Sort { input, keys } => self.sort(input, keys),
+            Relation::Limit { input, count, offset } => self.limit(input, *count, *offset),
+            Relation::Sample { input, .. } => self.sample(input),
+            Relation::Alias { input, name } => self.alias(input, name),
+            Relation::Observe { input, .. } => self.observe(input),
+        }
+    }
+
+    /// A name no other column of this plan has.
+    pub(super) fn internal(&mut self, name: &str) -> String {
+        self.next_id += 1;
+        format!("{name}#{}", self.next_id)
+    }
+
+    pub(super) fn expressions<'b>(&'b self, input: &'b Resolved) -> ExpressionResolver<'b> {
+        let (scope, schema) = (&input.scope, input.plan.schema().as_ref());
+        ExpressionResolver { scope, schema, registry: &self.registry, context: self.context }
+    }
+
+    // Leaves.
+
+    fn environment(&self) -> SourceEnvironment {
+        SourceEnvironment { zone: self.context.zone, clock: Arc::clone(&self.context.clock) }
+    }
+
+    fn read_stream(&mut self, plan: &LogicalPlan, spec: &ReadSpec) -> Result<Resolved> {
+        let address = std::ptr::from_ref(plan.relation()).addr();
+        if let Some(factory) = self.streams.get(&address) {
+            return self.stream(Arc::clone(factory));
+        }
+        let schema = spec.schema.as_ref().map(crate::types::SchemaInput::resolve).transpose()?;
+        let factory = open_stream(&spec.format, &spec.options, schema, &spec.paths, &self.environment())?;
+        self.streams.insert(address, Arc::clone(&factory));
+        self.stream(factory)
+    }
+
+    fn read_table(&mut self, spec: &ReadSpec) -> Result<Resolved> {
+        let schema = spec.schema.as_ref().map(crate::types::SchemaInput::resolve).transpose()?;
+        let table = open_table(&spec.format, &spec.options, schema, &spec.paths, &self.environment())?;
+        self.table(table)
+    }
+
+    fn stream(&mut self, factory: Arc<dyn SourceFactory>) -> Result<Resolved> {
+        let (scope, schema) = self.leaf_scope(&engine_schema(&factory.schema()));
+        self.scan(Arc::new(StreamTable { factory, schema }), scope, true)
+    }
+
+    fn table(&mut self, table: Arc<dyn BatchTable>) -> Result<Resolved> {
+        let (scope, schema) = self.leaf_scope(&engine_schema(&table.schema()));
+        self.scan(Arc::new(StaticTable { table, schema }), scope, false)
+    }
+
+    fn leaf_scope(&mut self, schema: &Schema) -> (Scope, SchemaRef) {
+        let mut columns = Vec::new();
+        for field in schema.fields() {
+            let internal = self.internal(field.name());
+            columns.push(ScopeColumn { qualifier: None, name: field.name().clone(), internal });
+        }
+        let names: Vec<String> = columns.iter().map(|column| column.internal.clone()).collect();
+        (Scope { columns }, renamed(schema, &names))
+    }
+
+    fn scan(&mut self, provider: Arc<dyn TableProvider>, scope: Scope, is_streaming: bool) -> Result<Resolved> {
+        let name = self.internal("table");
+        let scan = LogicalPlanBuilder::scan(name, provider_as_source(provider), None).map_err(translated)?;
+        // The scan qualifies its columns with its own name; a projection makes them plain.
+        let plain = scan.build().map_err(translated)?;
+        let columns = plain.schema().columns().into_iter().zip(&scope.columns);
+        let exprs: Vec<TypedExpr> =
+            columns.map(|(column, own)| TypedExpr::Column(column).alias(&own.internal)).collect();
+        let plan =
+            LogicalPlanBuilder::from(plain).project(exprs).and_then(LogicalPlanBuilder::build).map_err(translated)?;
+        Ok(Resolved { plan, scope, is_streaming })
+    }
+
+    fn named_table(&mut self, name: &str) -> Result<Resolved> {
+        let resolved = match self.context.catalog.table(name) {
+            Some(NamedTable::View(plan)) => {
+                if self.open_views.iter().any(|open| open.eq_ignore_ascii_case(name)) {
+                    return Err(Error::plan(format!("view `{name}` reads itself")));
+                }
+                self.open_views.push(name.to_string());
+                let resolved = self.resolve(&plan);
+                self.open_views.pop();
+                resolved?
+            }
+            Some(NamedTable::Memory(table)) => self.table(table)?,
+            None => {
+                let known = self.context.catalog.table_names();
+                let near = suggestion(name, known.iter().map(String::as_str));
+                let remedy = "name one with create_or_replace_temp_view";
+                return Err(Error::plan(format!("no table or view `{name}`{near}; {remedy}")));
+            }
+        };
+        Ok(qualified(resolved, name))
+    }
+
+    fn sql(&mut self, text: &str, plan: &LogicalPlan) -> Result<Resolved> {
+        match sql::parse_query(text, plan.location())? {
+            sql::SqlOutcome::Plan(plan) => self.resolve(&plan),
+            sql::SqlOutcome::Beyond { construct, tables } => self.static_sql(text, &construct, &tables),
+        }
+    }
+
+    /// SQL beyond the streaming subset runs on static tables only, planned by DataFusion.
+    fn static_sql(&mut self, text: &str, construct: &str, tables: &[String]) -> Result<Resolved> {
+        let mut resolved = Vec::new();
+        for table in tables {
+            let input = self.named_table(table)?;
+            if input.is_streaming {
+                return Err(Refusal::AnalyticWindow(construct.to_string()).into());
+            }
+            let columns = input.scope.columns.iter().map(|column| column.reference().alias(&column.name));
+            let plan = LogicalPlanBuilder::from(input.plan).project(columns).and_then(LogicalPlanBuilder::build);
+            resolved.push((table.clone(), plan.map_err(translated)?));
+        }
+        let plan = statics::plan_sql(text, resolved)?;
+        let mut columns = Vec::new();
+        for column in plan.schema().columns() {
+            let name = column.name.clone();
+            columns.push(NewColumn::named(TypedExpr::Column(column), name));
+        }
+        self.project(&Resolved { plan, scope: Scope::default(), is_streaming: false }, columns)
+    }
+
+    // Relations over one input.
+
+    /// Makes these columns of `input`.
+    pub(super) fn project(&mut self, input: &Resolved, columns: Vec<NewColumn>) -> Result<Resolved> {
+        let mut scope = Scope::default();
+        let mut exprs = Vec::new();
+        for column in columns {
+            let internal = self.internal(&column.name);
+            exprs.push(column.value.alias(&internal));
+            scope.columns.push(ScopeColumn { qualifier: column.qualifier, name: column.name, internal });
+        }
+        let builder = LogicalPlanBuilder::from(input.plan.clone()).project(exprs);
+        let plan = builder.and_then(LogicalPlanBuilder::build).map_err(translated)?;
+        Ok(Resolved { plan, scope, is_streaming: input.is_streaming })
+    }
+
+    /// Keeps the columns of `input` under the names of `scope`.
+    fn with_plan(input: Resolved, plan: TypedPlan) -> Resolved {
+        Resolved { plan, ..input }
+    }
+
+    fn select(&mut self, input: Resolved, columns: &[Expr]) -> Result<Resolved> {
+        if columns.iter().any(grouping::aggregates) {
+            return self.aggregate(input, crate::plan::logical::Grouping::Simple, &[], columns, false, None);
+        }
+        let mut new = Vec::new();
+        let mut exploded: Option<Explode> = None;
+        for column in columns {
+            let column = parsed(column)?;
+            if let ExprNode::Star(of) = column.node() {
+                let all = input.scope.star(of.as_deref()).map_err(|error| error.at(column.location()))?;
+                new.extend(all.into_iter().map(NewColumn::kept));
+                continue;
+            }
+            if let Some(explode) = Explode::of(&column, new.len()) {
+                if exploded.is_some() {
+                    let message =
+                        "only one explode(…) can stand in one select(…); put the second into a select of its own";
+                    return Err(Error::plan(message).at(column.location()));
+                }
+                new.push(NewColumn::named(self.list(&input, &explode.list)?, explode.name.clone()));
+                exploded = Some(explode);
+                continue;
+            }
+            let value = self.expressions(&input).resolve(&column)?;
+            let qualifier = kept_qualifier(&column, &input.scope);
+            new.push(NewColumn { value, name: column.output_name(), qualifier });
+        }
+        let projected = self.project(&input, new)?;
+        match exploded {
+            None => Ok(projected),
+            Some(explode) => self.explode(projected, &explode),
+        }
+    }
+
+    /// The list to explode; anything but an ARRAY is refused.
+    fn list(&self, input: &Resolved, list: &Expr) -> Result<TypedExpr> {
+        let expressions = self.expressions(input);
+        let value = expressions.resolve(list)?;
+        match value.get_type(expressions.schema).map_err(translated)? {
+            DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => Ok(value),
+            other => {
+                let message = format!("explode needs an ARRAY, but `{list}` is {}", type_name(&other));
+                let remedy = if matches!(other, DataType::Utf8View) { "; split it first" } else { "" };
+                Err(Error::plan(message + remedy).at(list.location()))
+            }
+        }
+    }
+
+    fn explode(&mut self, input: Resolved, explode: &Explode) -> Result<Resolved> {
+        let null_handling = if explode.keeps_empty { NullHandling::PreserveAndExpandEmpty } else { NullHandling::Drop };
+        let options = UnnestOptions { null_handling, recursions: Vec::new() };
+        let column = Column::new_unqualified(&input.scope.columns[explode.place].internal);
+        let builder = LogicalPlanBuilder::from(input.plan.clone()).unnest_columns_with_options(vec![column], options);
+        let plan = builder.and_then(LogicalPlanBuilder::build).map_err(translated)?;
+        Ok(Self::with_plan(input, plan))
+    }
+
+    fn with_columns(&mut self, input: &LogicalPlan, columns: &[(String, Expr)]) -> Result<Resolved> {
+        let here = input.location();
+        let input = self.resolve(input)?;
+        let mut list: Vec<Expr> = Vec::new();
+        for own in &input.scope.columns {
+            let replaced = columns.iter().find(|(name, _)| name.eq_ignore_ascii_case(&own.name));
+            list.push(match replaced {
+                Some((name, value)) => aliased(value, name),
+                None => own_column(own, here),
+            });
+        }
+        for (name, value) in columns {
+            if !input.scope.columns.iter().any(|own| own.name.eq_ignore_ascii_case(name)) {
+                list.push(aliased(value, name));
+            }
+        }
+        self.select(input, &list)
+    }
+
+    fn rename(&mut self, input: &LogicalPlan, names: &[(String, String)]) -> Result<Resolved> {
+        let mut input = self.resolve(input)?;
+        for column in &mut input.scope.columns {
+            if let Some((_, to)) = names.iter().find(|(from, _)| from.eq_ignore_ascii_case(&column.name)) {
+                column.name.clone_from(to);
+            }
+        }
+        Ok(input)
+    }
+
+    fn drop_columns(&mut self, input: &LogicalPlan, columns: &[Expr]) -> Result<Resolved> {
+        let input = self.resolve(input)?;
+        let is_dropped = |own: &ScopeColumn| {
+            columns.iter().any(|column| match column.node() {
+                ExprNode::Column(parts) => match parts.as_slice() {
+                    [name] => own.name.eq_ignore_ascii_case(name),
+                    [of, name] => {
+                        own.name.eq_ignore_ascii_case(name)
+                            && own.qualifier.as_ref().is_some_and(|qualifier| qualifier.eq_ignore_ascii_case(of))
+                    }
+                    _ => false,
+                },
+                _ => false,
+            })
+        };
+        let kept = input.scope.columns.iter().filter(|own| !is_dropped(own)).map(NewColumn::kept).collect();
+        self.project(&input, kept)
+    }
+
+    fn filter(&mut self, input: &LogicalPlan, condition: &Expr) -> Result<Resolved> {
+        let input = self.resolve(input)?;
+        let condition = self.expressions(&input).condition(&parsed(condition)?)?;
+        let builder = LogicalPlanBuilder::from(input.plan.clone()).filter(condition);
+        let plan = builder.and_then(LogicalPlanBuilder::build).map_err(translated)?;
+        Ok(Self::with_plan(input, plan))
+    }
+
+    fn deduplicate(&mut self, input: &LogicalPlan, columns: &[String], within_watermark: bool) -> Result<Resolved> {
+        let input = self.resolve(input)?;
+        if input.is_streaming {
+            return Err(Refusal::NotYet("dropping duplicates").into());
+        }
+        if within_watermark {
+            return Err(Error::plan("drop_duplicates_within_watermark needs a stream; use drop_duplicates on a table"));
+        }
+        let mut keys = Vec::new();
+        for name in columns {
+            keys.push(input.scope.lookup(std::slice::from_ref(name))?.column.reference());
+        }
+        let builder = LogicalPlanBuilder::from(input.plan.clone());
+        let builder = if keys.is_empty() {
+            builder.distinct()
+        } else {
+            let all = input.scope.columns.iter().map(ScopeColumn::reference).collect();
+            builder.distinct_on(keys, all, None)
+        };
+        let plan = builder.and_then(LogicalPlanBuilder::build).map_err(translated)?;
+        Ok(Self::with_plan(input, plan))
+    }
+
+    /// On a static table a watermark changes nothing.
+    fn with_watermark(&mut self, input: &LogicalPlan, column: &Expr) -> Result<Resolved> {
+        let input = self.resolve(input)?;
+        self.expressions(&input).resolve(column)?;
+        if input.is_streaming {
+            return Err(Refusal::NotYet("with_watermark").into());
+        }
+        Ok(input)
+    }
+
+    fn sort(&mut self, input: &LogicalPlan, keys: &[Expr]) -> Result<Resolved> {
+        let input = self.resolve(input)?;
+        let expressions = self.expressions(&input);
+        let mut sorts = Vec::new();
+        for key in keys {
+            let key = parsed(key)?;
+            sorts.push(match key.node() {
+                ExprNode::Sort { expr, ascending, nulls_first } => {
+                    SortExpr::new(expressions.resolve(expr)?, *ascending, *nulls_first)
+                }
+                _ => SortExpr::new(expressions.resolve(&key)?, true, true),
+            });
+        }
+        let builder = LogicalPlanBuilder::from(input.plan.clone()).sort(sorts);
+        let plan = builder.and_then(LogicalPlanBuilder::build).map_err(translated)?;
+        Ok(Self::with_plan(input, plan))
+    }
+
+    fn limit(&mut self, input: &LogicalPlan, count: Option<usize>, offset: usize) -> Result<Resolved> {
+        let input = self.resolve(input)?;
+        if input.is_streaming && offset > 0 {
+            return Err(Refusal::Offset.into());
+        }
+        let builder = LogicalPlanBuilder::from(input.plan.clone()).limit(offset, count);
+        let plan = builder.and_then(LogicalPlanBuilder::build).map_err(translated)?;
+        Ok(Self::with_plan(input, plan))
+    }
+
+    fn sample(&mut self, input: &LogicalPlan) -> Result<Resolved> {
+        if self.resolve(input)?.is_streaming {
+            return Err(Refusal::Sample.into());
+        }
+        Err(Error::plan("sample is not supported on static tables yet; filter by rand() instead"))
+    }
+
+    fn alias(&mut self, input: &LogicalPlan, name: &str) -> Result<Resolved> {
+        Ok(qualified(self.resolve(input)?, name))
+    }
+
+    fn observe(&mut self, input: &LogicalPlan) -> Result<Resolved> {
+        let _ = input;
+        Err(Refusal::NotYet("observe").into())
+    }
+
+    // Relations over two inputs.
+
+    fn join(&mut self, left: &LogicalPlan, right: &LogicalPlan, on: &JoinOn, kind: JoinType) -> Result<Resolved> {
+        let (left, right) = (self.resolve(left)?, self.resolve(right)?);
+        if left.is_streaming || right.is_streaming {
+            return Err(Refusal::NotYet("joining a stream").into());
+        }
+        let mut both = left.scope.clone();
+        both.columns.extend(right.scope.columns.iter().cloned());
+        let joined = |condition: Vec<TypedExpr>| {
+            let builder = LogicalPlanBuilder::from(left.plan.clone());
+            let builder = builder.join_on(right.plan.clone(), typed_join(kind), condition);
+            builder.and_then(LogicalPlanBuilder::build).map_err(translated)
+        };
+        let keeps_right = !matches!(kind, JoinType::LeftSemi | JoinType::LeftAnti);
+        match on {
+            JoinOn::Cross => {
+                let builder = LogicalPlanBuilder::from(left.plan.clone()).cross_join(right.plan.clone());
+                let plan = builder.and_then(LogicalPlanBuilder::build).map_err(translated)?;
+                Ok(Resolved { plan, scope: both, is_streaming: false })
+            }
+            JoinOn::Condition(condition) => {
+                let schema = left.plan.schema().join(right.plan.schema()).map_err(translated)?;
+                let (registry, context) = (&self.registry, self.context);
+                let expressions = ExpressionResolver { scope: &both, schema: &schema, registry, context };
+                let plan = joined(vec![expressions.condition(&parsed(condition)?)?])?;
+                let scope = if keeps_right { both } else { left.scope.clone() };
+                Ok(Resolved { plan, scope, is_streaming: false })
+            }
+            JoinOn::Using(names) => {
+                let mut pairs = Vec::new();
+                for name in names {
+                    let own = left.scope.lookup(std::slice::from_ref(name))?.column.clone();
+                    let other = right.scope.lookup(std::slice::from_ref(name))?.column.clone();
+                    pairs.push((own, other));
+                }
+                let condition = pairs.iter().map(|(own, other)| own.reference().eq(other.reference())).collect();
+                let scope = if keeps_right { both } else { left.scope.clone() };
+                let plan = joined(condition)?;
+                self.merge_using(&Resolved { plan, scope, is_streaming: false }, &pairs, kind)
+            }
+        }
+    }
+
+    /// The key columns of a USING join once, in front; then the others.
+    fn merge_using(
+        &mut self,
+        joined: &Resolved,
+        pairs: &[(ScopeColumn, ScopeColumn)],
+        kind: JoinType,
+    ) -> Result<Resolved> {
+        let mut columns = Vec::new();
+        for (own, other) in pairs {
+            let value = match kind {
+                JoinType::Right => other.reference(),
+                JoinType::Full => {
+                    datafusion::functions::core::expr_fn::coalesce(vec![own.reference(), other.reference()])
+                }
+                JoinType::Inner | JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti => own.reference(),
+            };
+            columns.push(NewColumn::named(value, own.name.clone()));
+        }
+        let is_key = |column: &&ScopeColumn| {
+            pairs.iter().any(|(own, other)| own.internal == column.internal || other.internal == column.internal)
+        };
+        columns.extend(joined.scope.columns.iter().filter(|column| !is_key(column)).map(NewColumn::kept));
+        self.project(joined, columns)
+    }
+
+    fn union(&mut self, left: &LogicalPlan, right: &LogicalPlan, by_name: bool) -> Result<Resolved> {
+        let (left, mut right) = (self.resolve(left)?, self.resolve(right)?);
+        if left.is_streaming != right.is_streaming {
+            return Err(Refusal::UnionOfStreamAndStatic.into());
+        }
+        if by_name {
+            right = self.ordered_like(&left, &right)?;
+        }
+        let (count, other) = (left.scope.columns.len(), right.scope.columns.len());
+        if count != other {
+            return Err(Error::plan(format!(
+                "union needs the same number of columns, but one side has {count}, the other {other}"
+            )));
+        }
+        self.same_types(&left, &right)?;
+        // Both sides get the same internal names, which the union keeps.
+        let names: Vec<String> = left.scope.columns.iter().map(|column| column.name.clone()).collect();
+        let internal: Vec<String> = names.iter().map(|name| self.internal(name)).collect();
+        let under = |side: &Resolved| {
+            let exprs = side.scope.columns.iter().zip(&internal).map(|(column, name)| column.reference().alias(name));
+            LogicalPlanBuilder::from(side.plan.clone()).project(exprs).and_then(LogicalPlanBuilder::build)
+        };
+        let (first, second) = (under(&left).map_err(translated)?, under(&right).map_err(translated)?);
+        let plan =
+            LogicalPlanBuilder::from(first).union(second).and_then(LogicalPlanBuilder::build).map_err(translated)?;
+        let columns = names.into_iter().zip(internal);
+        let columns = columns.map(|(name, internal)| ScopeColumn { qualifier: None, name, internal }).collect();
+        Ok(Resolved { plan, scope: Scope { columns }, is_streaming: left.is_streaming })
+    }
+
+    fn ordered_like(&mut self, left: &Resolved, right: &Resolved) -> Result<Resolved> {
+        let mut columns = Vec::new();
+        for column in &left.scope.columns {
+            columns.push(NewColumn::kept(right.scope.lookup(std::slice::from_ref(&column.name))?.column));
+        }
+        if columns.len() < right.scope.columns.len() {
+            return Err(Error::plan(format!(
+                "union_by_name: one side has the columns {}, the other {}",
+                left.scope, right.scope
+            )));
+        }
+        self.project(right, columns)
+    }
+
+    /// A stream's union does not convert: what would be cast is said instead.
+    fn same_types(&self, left: &Resolved, right: &Resolved) -> Result<()> {
+        if !left.is_streaming {
+            return Ok(());
+        }
+        let sides = left.plan.schema().fields().iter().zip(right.plan.schema().fields()).zip(&left.scope.columns);
+        for ((own, other), column) in sides {
+            if own.data_type() != other.data_type() {
+                return Err(Error::plan(format!(
+                    "union: column `{}` is {} on one side and {} on the other; cast one of them",
+                    column.name,
+                    type_name(own.data_type()),
+                    type_name(other.data_type())
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn set_operation(&mut self, left: &LogicalPlan, right: &LogicalPlan, operation: SetOperation) -> Result<Resolved> {
+        let (left, right) = (self.resolve(left)?, self.resolve(right)?);
+        let word = match operation {
+            SetOperation::Except => "except",
+            SetOperation::Intersect => "intersect",
+        };
+        if left.is_streaming || right.is_streaming {
+            return Err(Refusal::SetOperation(word).into());
+        }
+        let (first, second) = (left.plan.clone(), right.plan);
+        let plan = match operation {
+            SetOperation::Except => LogicalPlanBuilder::except(first, second, false),
+            SetOperation::Intersect => LogicalPlanBuilder::intersect(first, second, false),
+        };
+        Ok(Self::with_plan(left, plan.map_err(translated)?))
+    }
+}
+
+/// An explode that stands in a select list.
+struct Explode {
+    list: Expr,
+    name: String,
+    keeps_empty: bool,
+    /// Which of the new columns it is.
+    place: usize,
+}
+
+impl Explode {
+    fn of(column: &Expr, place: usize) -> Option<Self> {
+        let (inner, alias) = match column.node() {
+            ExprNode::Alias(inner, name) => (inner, Some(name.clone())),
+            _ => (column, None),
+        };
+        match inner.node() {
+            ExprNode::Function { name, args, .. } if is_explode(name) => {
+                let [list] = args.as_slice() else { return None };
+                let keeps_empty = name.eq_ignore_ascii_case("explode_outer");
+                let name = alias.unwrap_or_else(|| inner.output_name());
+                Some(Self { list: list.clone(), name, keeps_empty, place })
+            }
+            _ => None,
+        }
+    }
+}
+
+fn aliased(value: &Expr, name: &str) -> Expr {
+    Expr::with_location(ExprNode::Alias(value.clone(), name.to_string()), value.location())
+}
+
+fn own_column(own: &ScopeColumn, location: &'static std::panic::Location<'static>) -> Expr {
+    let parts = own.qualifier.iter().chain([&own.name]).cloned().collect();
+    Expr::with_location(ExprNode::Column(parts), location)
+}
+
+/// SQL text as the expression it says; anything else as it is.
+pub(super) fn parsed(expr: &Expr) -> Result<Expr> {
+    match expr.node() {
+        ExprNode::Sql(text) => sql::parse_expression(text, expr.location()).map_err(|error| error.at(expr.location())),
+        _ => Ok(expr.clone()),
+    }
+}
+
+/// A plain column keeps the alias it can be qualified with.
+fn kept_qualifier(column: &Expr, scope: &Scope) -> Option<String> {
+    match column.node() {
+        ExprNode::Column(parts) => scope.lookup(parts).ok().and_then(|found| found.column.qualifier.clone()),
+        _ => None,
+    }
+}
+
+/// All columns of `resolved` under one alias.
+fn qualified(mut resolved: Resolved, name: &str) -> Resolved {
+    for column in &mut resolved.scope.columns {
+        column.qualifier = Some(name.to_string());
+    }
+    resolved
+}
+
+fn typed_join(kind: JoinType) -> TypedJoin {
+    match kind {
+        JoinType::Inner => TypedJoin::Inner,
+        JoinType::Left => TypedJoin::Left,
+        JoinType::Right => TypedJoin::Right,
+        JoinType::Full => TypedJoin::Full,
+        JoinType::LeftSemi => TypedJoin::LeftSemi,
+        JoinType::LeftAnti => TypedJoin::LeftAnti,
+    }
+}

@@ -1,0 +1,78 @@
+//! Static tables: DataFusion's own planner and execution.
+//!
+//! Owns: running a static plan to its rows, and planning SQL that only static tables can run.
+
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use datafusion::catalog::TableProvider;
+use datafusion::catalog::view::ViewTable;
+use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::context::SessionContext;
+use datafusion::logical_expr::{Expr as TypedExpr, LogicalPlan as TypedPlan};
+use datafusion::physical_plan;
+use datafusion::prelude::SessionConfig;
+use tokio::runtime::Runtime;
+
+use super::functions::CURRENT_TIMESTAMP;
+use super::translated;
+use crate::error::{Error, Result};
+use crate::plan::PlanContext;
+use crate::types::engine_batch;
+
+/// A runtime on this thread, for one static query.
+fn runtime() -> Result<Runtime> {
+    let build = tokio::runtime::Builder::new_current_thread().build();
+    build.map_err(|error| Error::internal("cannot start a static query").with_source(error))
+}
+
+fn session() -> SessionContext {
+    let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
+    let options = config.options_mut();
+    options.sql_parser.enable_ident_normalization = false;
+    options.sql_parser.parse_float_as_decimal = true;
+    SessionContext::new_with_state(SessionStateBuilder::new().with_config(config).with_default_features().build())
+}
+
+/// The rows of a static plan.
+///
+/// # Errors
+/// When a table cannot be read or a value cannot be computed.
+pub(super) fn collect(plan: &TypedPlan, context: &PlanContext) -> Result<Vec<RecordBatch>> {
+    let plan = with_time(plan.clone(), context.clock.now_micros())?;
+    let session = session();
+    let batches = runtime()?.block_on(async {
+        let plan = session.state().create_physical_plan(&plan).await?;
+        physical_plan::collect(plan, session.task_ctx()).await
+    });
+    batches.map_err(translated)?.into_iter().map(engine_batch).collect()
+}
+
+/// `current_timestamp()` is one moment for the whole query.
+fn with_time(plan: TypedPlan, now_micros: i64) -> Result<TypedPlan> {
+    let bind = |expr: TypedExpr| match &expr {
+        TypedExpr::ScalarFunction(function) if function.func.name() == CURRENT_TIMESTAMP => {
+            let now = ScalarValue::TimestampMicrosecond(Some(now_micros), Some("UTC".into()));
+            Ok(Transformed::yes(TypedExpr::Literal(now, None)))
+        }
+        _ => Ok(Transformed::no(expr)),
+    };
+    let bound = plan.transform_up(|node| node.map_expressions(|expr| expr.transform_up(bind)));
+    Ok(bound.map_err(translated)?.data)
+}
+
+/// Plans SQL text over these tables.
+///
+/// # Errors
+/// What DataFusion says of the text.
+pub(super) fn plan_sql(text: &str, tables: Vec<(String, TypedPlan)>) -> Result<TypedPlan> {
+    let session = session();
+    for (name, plan) in tables {
+        let view: Arc<dyn TableProvider> = Arc::new(ViewTable::new(plan, None));
+        session.register_table(datafusion::common::TableReference::bare(name), view).map_err(translated)?;
+    }
+    let planned = runtime()?.block_on(async { session.state().create_logical_plan(text).await });
+    planned.map_err(|error| translated(error).context("SQL"))
+}

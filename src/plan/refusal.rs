@@ -1,0 +1,56 @@
+//! The streaming queries that are refused before anything runs, one variant each.
+
+use crate::error::Error;
+use crate::protocol::OutputMode;
+
+/// Why a plan cannot be run; the text says what to do instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error(
+        "append mode cannot show an aggregation whose groups never become final; use update or complete mode, or \
+         group by a column with a watermark"
+    )]
+    AppendAggregationWithoutWatermark,
+    #[error("complete mode needs an aggregation, because it keeps the whole result; use append or update mode")]
+    CompleteWithoutAggregation,
+    #[error(
+        "a DISTINCT aggregate cannot be maintained on a stream; use approx_count_distinct, or drop_duplicates first"
+    )]
+    DistinctAggregate,
+    #[error("{0} cannot be used on a stream; write one query for each grouping")]
+    GroupingSets(&'static str),
+    #[error("a stream can be sorted only after an aggregation and in complete mode; sort the result instead")]
+    Sort,
+    #[error("limit cannot be used in update mode, because a row already shown may change; use append or complete mode")]
+    LimitInUpdate,
+    #[error("offset cannot be used on a stream; filter the rows instead")]
+    Offset,
+    #[error("sample cannot be used on a stream; filter by a hash or rand() of a column instead")]
+    Sample,
+    #[error("`{0}` is an analytic window over all rows, which a stream never has; group by window(time, …) instead")]
+    AnalyticWindow(String),
+    #[error("monotonically increasing ids cannot be given on a stream; use a key of the data")]
+    MonotonicId,
+    #[error(
+        "a stream and a static table cannot be put together by union; write them by two queries, or read both as streams"
+    )]
+    UnionOfStreamAndStatic,
+    #[error("{0} cannot be used with a stream; use a join or drop_duplicates instead")]
+    SetOperation(&'static str),
+    #[error(
+        "an aggregation above an aggregation works in append mode only; in {0} mode its input would change under it"
+    )]
+    StatefulAboveAggregation(OutputMode),
+    #[error("the query reads no stream; use collect() or write() for static tables, or start from read_stream()")]
+    NoStream,
+    #[error("a stream has no end; use write_stream() and start() instead of {0}")]
+    StreamUsedAsTable(&'static str),
+    #[error("{0} is not supported on streams yet")]
+    NotYet(&'static str),
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::plan(refusal.to_string()).with_source(refusal)
+    }
+}

@@ -1,0 +1,184 @@
+//! A running query as its user sees it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use uuid::Uuid;
+
+use crate::coordinator::Trigger;
+use crate::error::{Error, Result};
+use crate::observability::{StreamingQueryProgress, StreamingQueryStatus};
+use crate::plan::topology::Topology;
+use crate::runtime::{LaunchOptions, QueryControl, QueryState, launch};
+use crate::session::Session;
+
+/// How long `stop()` waits for the running epoch before it is given up.
+const STOP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A handle to a query. Cheap to clone; dropping it does not stop the query.
+#[derive(Clone)]
+pub struct StreamingQuery {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    id: Uuid,
+    run_id: Uuid,
+    name: Option<String>,
+    state: Arc<QueryState>,
+    control: QueryControl,
+    topology: Topology,
+    explained: String,
+}
+
+/// Starts a query of `session` that runs `topology`.
+pub(crate) fn start(
+    session: &Session,
+    topology: Topology,
+    trigger: &Trigger,
+    name: Option<String>,
+    explained: String,
+) -> Result<StreamingQuery> {
+    let (id, run_id) = (Uuid::new_v4(), Uuid::new_v4());
+    let queries = session.streams();
+    let place = queries.reserve(id, name.as_deref())?;
+    let state = Arc::new(QueryState::new());
+    let options = LaunchOptions {
+        id,
+        run_id,
+        name: name.clone(),
+        trigger: trigger.resolve()?,
+        parallelism: session.settings().parallelism,
+        clock: Arc::clone(session.clock()),
+        listeners: queries.listeners().clone(),
+        on_end: queries.on_end(id),
+    };
+    let topology = if name.is_none() { topology.renamed(&id.to_string()[..8]) } else { topology };
+    let control = launch(&topology, options, Arc::clone(&state))?;
+    let query = StreamingQuery { shared: Arc::new(Shared { id, run_id, name, state, control, topology, explained }) };
+    place.fill(&query);
+    Ok(query)
+}
+
+impl StreamingQuery {
+    /// The query's id.
+    pub fn id(&self) -> Uuid {
+        self.shared.id
+    }
+
+    /// The id of this run of the query.
+    pub fn run_id(&self) -> Uuid {
+        self.shared.run_id
+    }
+
+    /// The name it was given.
+    pub fn name(&self) -> Option<&str> {
+        self.shared.name.as_deref()
+    }
+
+    /// Whether it still runs.
+    pub fn is_active(&self) -> bool {
+        self.shared.state.is_active()
+    }
+
+    /// What it is doing now.
+    pub fn status(&self) -> StreamingQueryStatus {
+        self.shared.state.status()
+    }
+
+    /// The progress of the newest committed epoch.
+    pub fn last_progress(&self) -> Option<StreamingQueryProgress> {
+        self.shared.state.last_progress()
+    }
+
+    /// The progress of the newest hundred committed epochs, oldest first.
+    pub fn recent_progress(&self) -> Vec<StreamingQueryProgress> {
+        self.shared.state.recent_progress()
+    }
+
+    /// Why it failed, if it did.
+    pub fn exception(&self) -> Option<Error> {
+        self.shared.state.exception()
+    }
+
+    /// The plan it runs: as written, as understood, and as a topology.
+    pub fn explain(&self) -> String {
+        format!("{}\n== Topology ==\n{}", self.shared.explained, self.shared.topology)
+    }
+
+    /// The topology it runs.
+    pub fn topology(&self) -> &Topology {
+        &self.shared.topology
+    }
+
+    /// Waits until the query ends. While anybody waits, Ctrl-C and SIGTERM stop all queries of the process after their running
+    /// epochs, so that a program that waits here ends cleanly; a second Ctrl-C ends it at once.
+    ///
+    /// # Errors
+    /// The query's error, if it failed.
+    pub fn await_termination(&self) -> Result<()> {
+        crate::interrupt::install();
+        self.shared.state.wait_for_end(None).unwrap_or(Ok(()))
+    }
+
+    /// Waits until the query ends, at most `limit`; answers whether it ended.
+    ///
+    /// # Errors
+    /// The query's error, if it failed.
+    pub fn await_termination_timeout(&self, limit: Duration) -> Result<bool> {
+        match self.shared.state.wait_for_end(Some(limit)) {
+            None => Ok(false),
+            Some(outcome) => outcome.map(|()| true),
+        }
+    }
+
+    /// Waits until everything that was available at the call is committed and visible in
+    /// [`recent_progress`](Self::recent_progress). Returns at once when the query has ended.
+    ///
+    /// # Errors
+    /// The query's error, if it failed.
+    pub fn process_all_available(&self) -> Result<()> {
+        let id = self.shared.state.new_drain();
+        self.shared.control.drain(id);
+        self.shared.state.wait_for_drain(id)
+    }
+
+    /// Stops the query after its running epoch; an epoch that takes longer than ten seconds is given up. Stopping again changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// None now; a query that failed before says so in [`exception`](Self::exception).
+    pub fn stop(&self) -> Result<()> {
+        self.stop_within(STOP_DEADLINE)
+    }
+
+    /// The same with another deadline for the running epoch.
+    ///
+    /// # Errors
+    /// As [`stop`](Self::stop).
+    pub fn stop_within(&self, deadline: Duration) -> Result<()> {
+        self.shared.control.stop(deadline);
+        let _ = self.shared.state.wait_for_end(None);
+        Ok(())
+    }
+
+    /// Asks the query to stop without waiting for it.
+    pub(crate) fn request_stop(&self) {
+        self.shared.control.stop(STOP_DEADLINE);
+    }
+
+    /// The watermark the next epoch will run under; `None` without one.
+    pub fn watermark(&self) -> Option<SystemTime> {
+        None
+    }
+}
+
+impl fmt::Debug for StreamingQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamingQuery")
+            .field("id", &self.shared.id)
+            .field("name", &self.shared.name)
+            .finish_non_exhaustive()
+    }
+}

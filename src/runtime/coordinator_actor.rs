@@ -1,0 +1,460 @@
+//! The coordinator actor: feeds the epoch machine and carries its commands out.
+//!
+//! Owns: a query's sources, the table of its tasks, its deadline for stopping, and telling the world. Does not own: when
+//! epochs run (`coordinator::EpochMachine`).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
+
+use super::checkpoint_actor::{CheckpointActor, CommitEpoch};
+use super::facts::{Facts, Roles};
+use super::io_pool::{IoPool, contained};
+use super::listeners::{ListenerBus, QueryEvent};
+use super::post::{post, post_to};
+use super::query_state::QueryState;
+use super::task_actor::{Abort, Begin, Inspect, SourceActor, TaskAddress};
+use crate::clock::Clock;
+use crate::connector::source::memory;
+use crate::connector::{Offset, ReadLimit, Source};
+use crate::coordinator::{Available, Command, EpochMachine, EpochPlan, Event, FinishedEpoch};
+use crate::error::{Error, Result};
+use crate::observability::trace;
+use crate::protocol::Epoch;
+use crate::task::{BeginEpoch, EpochAck, Reader, TaskId};
+
+/// An epoch that gets no acknowledgement for this long is looked into.
+const STALL: Duration = Duration::from_secs(10);
+
+/// What tasks and the checkpoint actor tell the coordinator.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// A task has done its part of an epoch.
+    Ack(Box<EpochAck>),
+    /// A task failed; it stops by itself.
+    Fault(TaskId, Error),
+    /// A task's actor is gone.
+    Gone(TaskId),
+    /// Whom a task waits for.
+    Waits(TaskId, Waits),
+    /// The sinks published an epoch, or failed to.
+    Committed(Epoch, Result<()>),
+}
+
+/// Whom a task waits for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Waits {
+    /// Receivers that have not returned credit.
+    pub receivers: Vec<TaskId>,
+    /// Senders whose barrier has not come.
+    pub senders: Vec<TaskId>,
+    /// Work outside the actors: `reading` or `writing`.
+    pub outside: Option<&'static str>,
+}
+
+/// What handles ask of the coordinator.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Request {
+    /// Answer through the query's state once everything available is committed.
+    Drain(u64),
+    /// End after the running epoch, or without it once the deadline has passed.
+    Stop { deadline: Duration },
+    /// A source may have new rows, or the clock was moved.
+    News,
+    /// The clock was moved by hand.
+    ClockMoved,
+}
+
+/// The sources come back from the IO pool.
+struct SourcesBack {
+    sources: Vec<Box<dyn Source>>,
+    answer: Result<SourceAnswer>,
+}
+
+enum SourceAnswer {
+    Latest(Vec<Available>),
+    Planned(Vec<Vec<Reader>>),
+    Committed,
+}
+
+impl Message for Report {
+    type Result = ();
+}
+
+impl Message for Request {
+    type Result = ();
+}
+
+impl Message for SourcesBack {
+    type Result = ();
+}
+
+/// A task as the coordinator knows it.
+pub(super) struct TaskEntry {
+    pub address: TaskAddress,
+}
+
+/// What a coordinator is made of.
+pub(super) struct CoordinatorParts {
+    pub machine: EpochMachine,
+    pub sources: Vec<Box<dyn Source>>,
+    pub initial: Vec<Offset>,
+    /// For each source, the actors of its instances.
+    pub source_actors: Vec<Vec<Addr<SourceActor>>>,
+    pub tasks: Vec<TaskEntry>,
+    pub roles: Roles,
+    pub checkpoint: Addr<CheckpointActor>,
+    pub facts: Facts,
+    pub state: Arc<QueryState>,
+    pub clock: Arc<dyn Clock>,
+    pub io: IoPool,
+    pub listeners: ListenerBus,
+    /// Called once when the query is over.
+    pub on_end: Box<dyn FnOnce() + Send>,
+}
+
+/// Runs one query.
+pub(super) struct CoordinatorActor {
+    parts: CoordinatorParts,
+    /// `None` while the sources are at work on the IO pool.
+    sources: Option<Vec<Box<dyn Source>>>,
+    on_end: Option<Box<dyn FnOnce() + Send>>,
+    alive: BTreeSet<TaskId>,
+    plan: Option<EpochPlan>,
+    finished: Option<Box<FinishedEpoch>>,
+    commit_started: i64,
+    outcome: Result<()>,
+    is_ending: bool,
+    timer: Option<SpawnHandle>,
+    waits: Vec<(TaskId, Waits)>,
+}
+
+impl CoordinatorActor {
+    pub(super) fn new(mut parts: CoordinatorParts) -> Self {
+        let sources = Some(std::mem::take(&mut parts.sources));
+        let on_end = std::mem::replace(&mut parts.on_end, Box::new(|| ()));
+        let alive = (0..parts.tasks.len()).map(|index| TaskId(u32::try_from(index).unwrap_or(u32::MAX))).collect();
+        Self {
+            parts,
+            sources,
+            on_end: Some(on_end),
+            alive,
+            plan: None,
+            finished: None,
+            commit_started: 0,
+            outcome: Ok(()),
+            is_ending: false,
+            timer: None,
+            waits: Vec::new(),
+        }
+    }
+
+    fn now(&self) -> i64 {
+        self.parts.clock.now_micros()
+    }
+
+    fn tell_machine(&mut self, event: Event, ctx: &mut Context<Self>) {
+        if self.is_ending {
+            return;
+        }
+        let now = self.now();
+        for command in self.parts.machine.on(event, now) {
+            self.carry_out(command, ctx);
+        }
+    }
+
+    fn carry_out(&mut self, command: Command, ctx: &mut Context<Self>) {
+        match command {
+            Command::AskLatest { from, limit } => self.ask_latest(from, limit, ctx),
+            Command::Plan(plan) => self.plan(plan, ctx),
+            Command::Commit(epoch) => self.commit(epoch),
+            Command::Sleep(until) => self.sleep(until, ctx),
+            Command::Drained(ids) => self.parts.state.drained(ids),
+            Command::Idle => self.idle(),
+            Command::Finish => self.end(Ok(()), ctx),
+        }
+    }
+
+    fn ask_latest(&mut self, from: Vec<Offset>, limit: ReadLimit, ctx: &mut Context<Self>) {
+        self.parts.state.set_status("Getting offsets from sources", false, true);
+        self.with_sources(ctx, move |sources| {
+            let _none_are_added = memory::hold_additions();
+            let ask = |(source, from): (&mut Box<dyn Source>, &Offset)| {
+                let latest = source.latest(from, limit)?;
+                Ok(Available { latest, next_poll: source.next_poll() })
+            };
+            sources.iter_mut().zip(&from).map(ask).collect::<Result<_>>().map(SourceAnswer::Latest)
+        });
+    }
+
+    fn plan(&mut self, plan: EpochPlan, ctx: &mut Context<Self>) {
+        trace::epoch(&self.parts.facts.path, plan.barrier.epoch, "epoch_planned");
+        self.parts.state.set_status("Processing new data", true, true);
+        let instances: Vec<usize> = self.parts.source_actors.iter().map(Vec::len).collect();
+        let (from, to) = (plan.from.clone(), plan.to.clone());
+        self.plan = Some(plan);
+        self.with_sources(ctx, move |sources| {
+            let mut planned = Vec::new();
+            for (index, source) in sources.iter_mut().enumerate() {
+                let readers = if from[index] == to[index] {
+                    Vec::new()
+                } else {
+                    source.plan(&from[index], &to[index], instances[index])?
+                };
+                planned.push(readers.into_iter().map(Reader).collect());
+            }
+            Ok(SourceAnswer::Planned(planned))
+        });
+    }
+
+    /// Begins the planned epoch at every instance of every source.
+    fn begin(&mut self, planned: Vec<Vec<Reader>>, ctx: &mut Context<Self>) {
+        let Some(plan) = &self.plan else { return };
+        for (actors, readers) in self.parts.source_actors.iter().zip(planned) {
+            let mut shares: Vec<Vec<Reader>> = actors.iter().map(|_| Vec::new()).collect();
+            for (index, reader) in readers.into_iter().enumerate() {
+                shares[index % actors.len()].push(reader);
+            }
+            for (actor, readers) in actors.iter().zip(shares) {
+                post(actor, Begin(BeginEpoch { time: plan.time, barrier: plan.barrier, readers }));
+            }
+        }
+        self.tell_machine(Event::Planned, ctx);
+    }
+
+    fn commit(&mut self, mut epoch: Box<FinishedEpoch>) {
+        self.commit_started = self.now();
+        let mut prepared = vec![Vec::new(); self.parts.roles.sinks.len()];
+        for ack in &mut epoch.acks {
+            if let (Some(sink), Some(part)) = (self.parts.roles.sink_of(ack.task), ack.prepared.take()) {
+                prepared[sink].push(part);
+            }
+        }
+        post(&self.parts.checkpoint, CommitEpoch { epoch: epoch.plan.barrier.epoch, prepared });
+        self.finished = Some(epoch);
+    }
+
+    fn committed(&mut self, ctx: &mut Context<Self>) {
+        let Some(plan) = self.plan.take() else { return };
+        self.with_sources(ctx, move |sources| {
+            for (source, through) in sources.iter_mut().zip(&plan.to) {
+                if let Err(error) = source.commit(through) {
+                    log::warn!(target: "millstream::runtime", "{} could not note a commit: {error}", source.description());
+                }
+            }
+            Ok(SourceAnswer::Committed)
+        });
+    }
+
+    /// The epoch is through: shows its progress, then lets the machine go on.
+    fn epoch_done(&mut self, ctx: &mut Context<Self>) {
+        if let Some(mut epoch) = self.finished.take() {
+            let now = self.now();
+            trace::epoch(&self.parts.facts.path, epoch.plan.barrier.epoch, "epoch_committed");
+            epoch.durations.insert("commitOffsets", now - self.commit_started);
+            let metrics = self.sources.iter().flatten().map(|source| source.metrics()).collect();
+            let progress = self.parts.facts.progress(&epoch, &self.parts.roles, metrics, now);
+            self.parts.listeners.publish(QueryEvent::Progress(Box::new(progress.clone())));
+            self.parts.state.add_progress(progress);
+        }
+        self.tell_machine(Event::Committed, ctx);
+    }
+
+    fn idle(&mut self) {
+        self.parts.state.set_status("Waiting for data to arrive", false, false);
+        let now = self.now();
+        if let Some(event) = self.parts.facts.idle_event(now) {
+            self.parts.listeners.publish(QueryEvent::Idle(event));
+        }
+    }
+
+    fn sleep(&mut self, until: i64, ctx: &mut Context<Self>) {
+        if let Some(timer) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        self.timer = self.parts.clock.sleep_until(until).map(|delay| {
+            ctx.run_later(delay, |me, ctx| {
+                me.timer = None;
+                me.tell_machine(Event::Timer, ctx);
+            })
+        });
+    }
+
+    /// Lets `work` use the sources where blocking is allowed.
+    fn with_sources(
+        &mut self,
+        ctx: &mut Context<Self>,
+        work: impl FnOnce(&mut Vec<Box<dyn Source>>) -> Result<SourceAnswer> + Send + 'static,
+    ) {
+        let Some(mut sources) = self.sources.take() else {
+            return self.end(Err(Error::internal("the sources were asked twice at once")), ctx);
+        };
+        let me = ctx.address();
+        self.parts.io.submit(move || {
+            let answer = contained("a source", || work(&mut sources));
+            post(&me, SourcesBack { sources, answer });
+        });
+    }
+
+    /// The query is over: stops every task in the table. The first outcome stays.
+    fn end(&mut self, outcome: Result<()>, ctx: &mut Context<Self>) {
+        if self.is_ending {
+            return;
+        }
+        self.is_ending = true;
+        self.outcome = outcome;
+        if let Some(timer) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        for task in &self.parts.tasks {
+            post_to(&task.address.abort, Abort);
+        }
+        self.end_when_all_are_gone(ctx);
+    }
+
+    fn end_when_all_are_gone(&mut self, ctx: &mut Context<Self>) {
+        if !self.is_ending || !self.alive.is_empty() {
+            return;
+        }
+        let outcome = self.outcome.clone();
+        match &outcome {
+            Ok(()) => trace::lifecycle(&self.parts.facts.path, "query_stopped"),
+            Err(error) => trace::failed(&self.parts.facts.path, self.parts.machine.epoch(), error),
+        }
+        if let Some(on_end) = self.on_end.take() {
+            on_end();
+        }
+        let event = self.parts.facts.terminated_event(outcome.clone().err());
+        self.parts.state.end(outcome);
+        self.parts.listeners.publish(QueryEvent::Terminated(event));
+        ctx.stop();
+    }
+
+    fn task_name(&self, task: TaskId) -> String {
+        self.parts.tasks.get(task.0 as usize).map_or_else(|| task.to_string(), |entry| entry.address.name.clone())
+    }
+
+    /// Looks at an epoch that has not moved for a while: asks every task that is late whom it waits for.
+    fn look_for_stall(&mut self, seen: (Epoch, usize), ctx: &mut Context<Self>) -> (Epoch, usize) {
+        let missing = self.parts.machine.missing();
+        let now = (self.parts.machine.epoch(), missing.len());
+        if !self.waits.is_empty() {
+            self.report_stall();
+        }
+        if now == seen && !missing.is_empty() && !self.is_ending {
+            for task in missing {
+                if let Some(entry) = self.parts.tasks.get(task.0 as usize) {
+                    post_to(&entry.address.inspect, Inspect);
+                }
+            }
+            ctx.run_later(Duration::from_millis(200), |me, _| me.report_stall());
+        }
+        now
+    }
+
+    /// One line that says who waits for whom, ending with those who wait for nobody.
+    fn report_stall(&mut self) {
+        let waits = std::mem::take(&mut self.waits);
+        if waits.is_empty() {
+            return;
+        }
+        let names = |tasks: &[TaskId]| tasks.iter().map(|task| self.task_name(*task)).collect::<Vec<_>>().join(", ");
+        let mut story: Vec<String> = Vec::new();
+        for (task, waits) in &waits {
+            let name = self.task_name(*task);
+            match (waits.outside, waits.receivers.as_slice(), waits.senders.as_slice()) {
+                (Some(doing), ..) => story.push(format!("{name} is {doing}")),
+                (None, [], []) => {}
+                (None, [], senders) => story.push(format!("{name} awaits the barrier of {}", names(senders))),
+                (None, receivers, _) => story.push(format!("{name} waits for credit of {}", names(receivers))),
+            }
+        }
+        trace::stalled(&self.parts.facts.path, self.parts.machine.epoch(), &story.join("; "));
+    }
+
+    fn watch(&mut self, seen: (Epoch, usize), ctx: &mut Context<Self>) {
+        ctx.run_later(STALL, move |me, ctx| {
+            let seen = me.look_for_stall(seen, ctx);
+            me.watch(seen, ctx);
+        });
+    }
+}
+
+impl Actor for CoordinatorActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        trace::lifecycle(&self.parts.facts.path, "query_started");
+        self.parts.listeners.publish(QueryEvent::Started(self.parts.facts.started_event()));
+        let initial = std::mem::take(&mut self.parts.initial);
+        self.tell_machine(Event::Opened(initial), ctx);
+        self.watch((0, 0), ctx);
+    }
+}
+
+impl Handler<Report> for CoordinatorActor {
+    type Result = ();
+
+    fn handle(&mut self, report: Report, ctx: &mut Self::Context) {
+        match report {
+            Report::Ack(ack) => self.tell_machine(Event::Acked(*ack), ctx),
+            Report::Fault(task, error) => {
+                let context = format!("epoch {}, actor {}", self.parts.machine.epoch(), self.task_name(task));
+                self.end(Err(error.context(context)), ctx);
+            }
+            Report::Gone(task) => {
+                self.alive.remove(&task);
+                if !self.is_ending {
+                    let name = self.task_name(task);
+                    self.end(Err(Error::internal(format!("actor {name} disappeared"))), ctx);
+                }
+                self.end_when_all_are_gone(ctx);
+            }
+            Report::Waits(task, waits) => self.waits.push((task, waits)),
+            Report::Committed(epoch, result) => match result {
+                Ok(()) => self.committed(ctx),
+                Err(error) => self.end(Err(error.context(format!("commit of epoch {epoch}"))), ctx),
+            },
+        }
+    }
+}
+
+impl Handler<SourcesBack> for CoordinatorActor {
+    type Result = ();
+
+    fn handle(&mut self, back: SourcesBack, ctx: &mut Self::Context) {
+        self.sources = Some(back.sources);
+        if self.is_ending {
+            return;
+        }
+        match back.answer {
+            Ok(SourceAnswer::Latest(available)) => {
+                self.parts.facts.latest = available.iter().map(|available| available.latest.clone()).collect();
+                self.tell_machine(Event::Latest(available), ctx);
+            }
+            Ok(SourceAnswer::Planned(planned)) => self.begin(planned, ctx),
+            Ok(SourceAnswer::Committed) => self.epoch_done(ctx),
+            Err(error) => self.end(Err(error), ctx),
+        }
+    }
+}
+
+impl Handler<Request> for CoordinatorActor {
+    type Result = ();
+
+    fn handle(&mut self, request: Request, ctx: &mut Self::Context) {
+        match request {
+            Request::Drain(id) => self.tell_machine(Event::Drain(id), ctx),
+            Request::News => self.tell_machine(Event::News, ctx),
+            Request::ClockMoved => self.tell_machine(Event::Timer, ctx),
+            Request::Stop { deadline } => {
+                self.tell_machine(Event::Stop, ctx);
+                if !self.is_ending {
+                    ctx.run_later(deadline, |me, ctx| me.end(Ok(()), ctx));
+                }
+            }
+        }
+    }
+}

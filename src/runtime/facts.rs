@@ -1,0 +1,197 @@
+//! From what tasks reported to what users read.
+//!
+//! Owns: composing progress and events. Does not own: counting (tasks and operators do).
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use crate::connector::Offset;
+use crate::coordinator::FinishedEpoch;
+use crate::error::Error;
+use crate::observability::trace::ActorPath;
+use crate::observability::{
+    QueryIdleEvent, QueryStartedEvent, QueryTerminatedEvent, SinkProgress, SourceProgress, StateOperatorProgress,
+    StreamingQueryProgress,
+};
+use crate::task::{TaskId, TaskReport};
+
+/// Which tasks belong to which source, operator or sink.
+#[derive(Debug, Default)]
+pub(super) struct Roles {
+    /// Sources in the order of their nodes.
+    pub sources: Vec<Vec<TaskId>>,
+    /// Operators with their names, from the output down to the sources.
+    pub operators: Vec<(String, Vec<TaskId>)>,
+    /// Sinks in the order of their nodes.
+    pub sinks: Vec<Vec<TaskId>>,
+}
+
+impl Roles {
+    /// The sink a task writes for.
+    pub(super) fn sink_of(&self, task: TaskId) -> Option<usize> {
+        self.sinks.iter().position(|tasks| tasks.contains(&task))
+    }
+}
+
+/// What is known of a query all its life.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub id: Uuid,
+    pub run_id: Uuid,
+    pub name: Option<String>,
+    pub path: ActorPath,
+    pub sources: Vec<String>,
+    pub sink: String,
+    /// When the query started, in microseconds.
+    pub started_micros: i64,
+    /// What the sources answered last.
+    pub latest: Vec<Offset>,
+    /// When an idle event was published last, in microseconds.
+    pub last_idle: i64,
+    /// When the last epoch started, in microseconds.
+    pub last_epoch: Option<i64>,
+}
+
+/// Idle events come at most this often, as Spark's (`spark.sql.streaming.noDataProgressEventInterval`), in microseconds.
+const IDLE_EVERY: i64 = 10_000_000;
+
+impl Facts {
+    pub(super) fn started_event(&self) -> QueryStartedEvent {
+        QueryStartedEvent {
+            id: self.id.to_string(),
+            run_id: self.run_id.to_string(),
+            name: self.name.clone(),
+            timestamp: timestamp(self.started_micros),
+        }
+    }
+
+    pub(super) fn terminated_event(&self, exception: Option<Error>) -> QueryTerminatedEvent {
+        QueryTerminatedEvent { id: self.id.to_string(), run_id: self.run_id.to_string(), exception }
+    }
+
+    pub(super) fn idle_event(&mut self, now: i64) -> Option<QueryIdleEvent> {
+        if now - self.last_idle < IDLE_EVERY {
+            return None;
+        }
+        self.last_idle = now;
+        let (id, run_id) = (self.id.to_string(), self.run_id.to_string());
+        Some(QueryIdleEvent { id, run_id, timestamp: timestamp(now) })
+    }
+
+    /// The progress of a committed epoch.
+    pub(super) fn progress(
+        &mut self,
+        epoch: &FinishedEpoch,
+        roles: &Roles,
+        metrics: Vec<BTreeMap<String, u64>>,
+        now: i64,
+    ) -> StreamingQueryProgress {
+        let since_last = self.last_epoch.map(|last| epoch.started_micros - last);
+        self.last_epoch = Some(epoch.started_micros);
+        self.last_idle = now;
+        let took = now - epoch.started_micros;
+        let mut duration_ms: BTreeMap<String, i64> =
+            epoch.durations.iter().map(|(step, micros)| ((*step).to_string(), micros.div_euclid(1000))).collect();
+        duration_ms.insert("triggerExecution".to_string(), took.div_euclid(1000));
+        let sources = self.source_progress(epoch, roles, metrics, since_last, took);
+        let num_input_rows = sources.iter().map(|source| source.num_input_rows).sum();
+        StreamingQueryProgress {
+            id: self.id.to_string(),
+            run_id: self.run_id.to_string(),
+            name: self.name.clone(),
+            timestamp: timestamp(epoch.started_micros),
+            batch_id: epoch.plan.barrier.epoch,
+            batch_duration: took.div_euclid(1000),
+            num_input_rows,
+            input_rows_per_second: rate(num_input_rows, since_last),
+            processed_rows_per_second: rate(num_input_rows, Some(took)),
+            duration_ms,
+            event_time: BTreeMap::new(),
+            state_operators: state_operators(epoch, roles),
+            sources,
+            sink: SinkProgress {
+                description: self.sink.clone(),
+                num_output_rows: total(epoch, roles.sinks.iter().flatten(), |report| report.rows_in),
+            },
+            observed_metrics: BTreeMap::new(),
+            dropped_rows: dropped(epoch),
+        }
+    }
+
+    fn source_progress(
+        &self,
+        epoch: &FinishedEpoch,
+        roles: &Roles,
+        metrics: Vec<BTreeMap<String, u64>>,
+        since_last: Option<i64>,
+        took: i64,
+    ) -> Vec<SourceProgress> {
+        let mut sources = Vec::new();
+        for ((index, description), metrics) in self.sources.iter().enumerate().zip(metrics) {
+            let rows = roles.sources.get(index).map_or(0, |tasks| total(epoch, tasks, |report| report.rows_in));
+            sources.push(SourceProgress {
+                description: description.clone(),
+                start_offset: Some(epoch.plan.from[index].0.clone()),
+                end_offset: Some(epoch.plan.to[index].0.clone()),
+                latest_offset: self.latest.get(index).map(|offset| offset.0.clone()),
+                num_input_rows: rows,
+                input_rows_per_second: rate(rows, since_last),
+                processed_rows_per_second: rate(rows, Some(took)),
+                metrics: metrics.into_iter().map(|(name, count)| (name, count.to_string())).collect(),
+            });
+        }
+        sources
+    }
+}
+
+fn total<'a>(
+    epoch: &FinishedEpoch,
+    tasks: impl IntoIterator<Item = &'a TaskId>,
+    count: impl Fn(&TaskReport) -> u64,
+) -> u64 {
+    let tasks: Vec<_> = tasks.into_iter().collect();
+    epoch.acks.iter().filter(|ack| tasks.contains(&&ack.task)).map(|ack| count(&ack.report)).sum()
+}
+
+fn state_operators(epoch: &FinishedEpoch, roles: &Roles) -> Vec<StateOperatorProgress> {
+    let mut operators = Vec::new();
+    for (name, tasks) in &roles.operators {
+        let is_stateful =
+            |ack: &&crate::task::EpochAck| tasks.contains(&ack.task) && ack.report.operator.state_rows.is_some();
+        if !epoch.acks.iter().any(|ack| is_stateful(&ack)) {
+            continue;
+        }
+        let sum = |count: fn(&TaskReport) -> u64| total(epoch, tasks, count);
+        operators.push(StateOperatorProgress {
+            operator_name: name.clone(),
+            num_rows_total: sum(|report| report.operator.state_rows.unwrap_or(0)),
+            num_rows_updated: sum(|report| report.operator.updated_rows),
+            num_rows_removed: sum(|report| report.operator.removed_rows),
+            num_rows_dropped_by_watermark: 0,
+            memory_used_bytes: sum(|report| report.operator.state_bytes),
+            custom_metrics: BTreeMap::new(),
+        });
+    }
+    operators
+}
+
+fn dropped(epoch: &FinishedEpoch) -> BTreeMap<String, u64> {
+    let mut dropped = BTreeMap::new();
+    for (reason, count) in epoch.acks.iter().flat_map(|ack| &ack.report.operator.dropped) {
+        *dropped.entry((*reason).to_string()).or_default() += count;
+    }
+    dropped
+}
+
+/// Rows a second over `micros`; nothing when no time has passed, so that the JSON holds only numbers.
+#[expect(clippy::cast_precision_loss, reason = "a rate is an estimate")]
+fn rate(rows: u64, micros: Option<i64>) -> Option<f64> {
+    micros.filter(|micros| *micros > 0).map(|micros| rows as f64 * 1e6 / micros as f64)
+}
+
+/// ISO 8601 in UTC with milliseconds, as Spark writes.
+fn timestamp(micros: i64) -> String {
+    let time = chrono::DateTime::from_timestamp_micros(micros).unwrap_or_default();
+    time.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}

@@ -1,0 +1,34 @@
+//! Actors: the life and death of a query. The only place that knows actix.
+//!
+//! Owns: threads, mailboxes, placement, start, stop and containment of failures. Does not own: any decision; tasks
+//! (`task`) and the coordinator (`coordinator`) are state machines that the actors here feed and obey.
+//!
+//! ```text
+//!               engine thread (System)              worker arbiters 0..cores
+//!  handle ─▶ CoordinatorActor ─ Begin ─▶ SourceActor ─▶ OperatorActor ─▶ … ─▶ SinkActor
+//!               │      ▲                     └───────────── Ack ────────────────┘
+//!               ▼      │ committed        instance i of every node lives on arbiter i; only exchanges cross
+//!           CheckpointActor               blocking work of all of them: IO pool
+//! ```
+//!
+//! Start, in `launch`: 1 open sources and sinks on the caller's thread, so that errors come out of `start()`; 2 lay out
+//! tasks; 3 start their actors; 4 wire them; 5 start the coordinator, which asks the sources.
+//! Stop: 1 the running epoch is committed (or given up after the deadline); 2 the coordinator tells every task in its table
+//! to stop; 3 each reports that it is gone when its actor is dropped; 4 after the last one the query is over. The
+//! first error is kept. A panic in a task is caught, reported and ends its query alone.
+
+mod checkpoint_actor;
+mod coordinator_actor;
+mod engine;
+mod facts;
+mod io_pool;
+mod launch;
+mod listeners;
+mod post;
+mod query_state;
+mod task_actor;
+
+pub(crate) use engine::Engine;
+pub(crate) use launch::{LaunchOptions, QueryControl, launch, prepare_operator};
+pub(crate) use listeners::ListenerBus;
+pub(crate) use query_state::QueryState;

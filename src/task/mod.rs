@@ -1,0 +1,153 @@
+//! Tasks: one instance of a source, operator or sink, as a state machine that its driver feeds and obeys.
+//!
+//! Owns: the order in which a task takes input, works, sends, snapshots and acknowledges. Does not own: threads, mailboxes or
+//! blocking work. The same tasks run under actix (`runtime`) and under a seeded single thread (`testing::simulation`).
+//!
+//! A driver calls the event methods (`receive`, `refill`, …) as things happen and then `step` until it answers
+//! [`Progress::Idle`], carrying out the [`Effect`]s in order after each call.
+//!
+//! Why this cannot deadlock on a graph without cycles, by induction from the sinks: a task that is not blocked by its
+//! outbox takes input until every channel is at its barrier, and returns credit for all of it; so its senders are never
+//! blocked for ever. Barriers need no credit, so alignment always completes. Why memory is bounded: a channel holds at
+//! most its window, and a task at most what one step put out.
+
+mod operator_task;
+mod sink_task;
+mod source_task;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::connector::Prepared;
+use crate::operator::OperatorStats;
+use crate::protocol::credit::{Grant, Window};
+use crate::protocol::{Barrier, Epoch, EpochTime, Message};
+use crate::state::StateDelta;
+
+pub(crate) use operator_task::OperatorTask;
+pub(crate) use sink_task::{SinkDone, SinkJob, SinkTask};
+pub(crate) use source_task::{Fetched, Reader, SourceTask};
+
+/// The number of a task in its query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TaskId(pub u32);
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// One end of a channel: the task there, and the channel's number among that task's inputs or outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Peer {
+    /// The task.
+    pub task: TaskId,
+    /// The channel's number at that task.
+    pub channel: usize,
+}
+
+/// An input channel of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InputChannel {
+    /// The operator's port it leads to.
+    pub port: usize,
+    /// The sender's end.
+    pub from: Peer,
+}
+
+/// How a task is connected.
+#[derive(Debug, Clone, Default)]
+pub struct Wiring {
+    /// The input channels.
+    pub inputs: Vec<InputChannel>,
+    /// The output channels, edge by edge: the receivers' ends.
+    pub outputs: Vec<Vec<Peer>>,
+    /// The window of every output channel.
+    pub window: Window,
+}
+
+impl Wiring {
+    fn ports(&self) -> Vec<usize> {
+        self.inputs.iter().map(|input| input.port).collect()
+    }
+
+    fn receivers(&self) -> Vec<usize> {
+        self.outputs.iter().map(Vec::len).collect()
+    }
+
+    fn peers(&self) -> Vec<Peer> {
+        self.outputs.iter().flatten().copied().collect()
+    }
+}
+
+/// What a source task is told at the start of an epoch.
+pub(crate) struct BeginEpoch {
+    /// The time the epoch runs under.
+    pub time: EpochTime,
+    /// The end of the epoch.
+    pub barrier: Barrier,
+    /// What this task has to read in it.
+    pub readers: Vec<Reader>,
+}
+
+impl fmt::Debug for BeginEpoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let readers = self.readers.len();
+        f.debug_struct("BeginEpoch").field("barrier", &self.barrier).field("readers", &readers).finish_non_exhaustive()
+    }
+}
+
+/// What one task did in one epoch.
+#[derive(Debug, Default)]
+pub struct TaskReport {
+    /// Rows taken in.
+    pub rows_in: u64,
+    /// Rows put out.
+    pub rows_out: u64,
+    /// The operator's own counts.
+    pub operator: OperatorStats,
+}
+
+/// A task's word that its part of an epoch is done.
+#[derive(Debug)]
+pub struct EpochAck {
+    /// Who.
+    pub task: TaskId,
+    /// Which epoch.
+    pub epoch: Epoch,
+    /// What was done.
+    pub report: TaskReport,
+    /// The operator's state changes, at a durable barrier.
+    pub snapshot: Option<StateDelta>,
+    /// What a sink writer prepared.
+    pub prepared: Option<Prepared>,
+}
+
+/// What a driver has to carry out for a task, in order.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    /// Carry a message to the other end of a channel; FIFO for each channel.
+    Send(Peer, Message),
+    /// Carry credit back to the sender of a channel.
+    Credit(Peer, Grant),
+    /// Tell the coordinator.
+    Ack(EpochAck),
+    /// Read rows where blocking is allowed, and answer with `SourceTask::fetched`.
+    Fetch(Reader),
+    /// Write rows where blocking is allowed, and answer with `SinkTask::written`.
+    Write(SinkJob),
+    /// The task has sent its last message.
+    Ended,
+}
+
+/// Whether another step can do something now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Progress {
+    /// Something was done; step again.
+    Worked,
+    /// Nothing to do until the next event.
+    Idle,
+}

@@ -1,0 +1,186 @@
+//! A task that feeds one writer of a sink.
+
+use std::fmt;
+use std::mem;
+
+use super::{Effect, EpochAck, InputChannel, Progress, TaskId, TaskReport, Wiring};
+use crate::connector::{Prepared, SinkWriter};
+use crate::error::{Error, Result};
+use crate::protocol::credit::CreditLedger;
+use crate::protocol::gate::{Input, InputGate};
+use crate::protocol::{Barrier, Batch, Message};
+use crate::types::user_batch;
+
+/// The most batches one job writes, so that credit flows back while a slow sink works.
+const JOB_BATCHES: usize = 4;
+
+/// What is to be done with the writer, in order.
+#[derive(Debug)]
+enum SinkStep {
+    Begin,
+    /// Rows that came by this channel.
+    Write(usize, Batch),
+    Prepare(Barrier),
+}
+
+/// Work for a thread that may block; gives the writer back.
+pub(crate) struct SinkJob {
+    writer: Box<dyn SinkWriter>,
+    epoch: u64,
+    steps: Vec<SinkStep>,
+}
+
+/// What became of a [`SinkJob`].
+pub(crate) struct SinkDone {
+    writer: Box<dyn SinkWriter>,
+    /// Channel, rows and bytes of each batch written.
+    written: Vec<(usize, u64, u64)>,
+    prepared: Option<(Barrier, Prepared)>,
+}
+
+impl SinkJob {
+    /// Runs the steps; blocks.
+    ///
+    /// # Errors
+    /// The writer's, after it was told to abort the epoch.
+    pub(crate) fn run(mut self) -> Result<SinkDone> {
+        let mut done = (Vec::new(), None);
+        for step in mem::take(&mut self.steps) {
+            if let Err(error) = self.run_step(step, &mut done) {
+                self.writer.abort();
+                return Err(error);
+            }
+        }
+        Ok(SinkDone { writer: self.writer, written: done.0, prepared: done.1 })
+    }
+
+    #[expect(clippy::type_complexity, reason = "the two halves of SinkDone while it grows")]
+    fn run_step(
+        &mut self,
+        step: SinkStep,
+        done: &mut (Vec<(usize, u64, u64)>, Option<(Barrier, Prepared)>),
+    ) -> Result<()> {
+        match step {
+            SinkStep::Begin => self.writer.begin(self.epoch)?,
+            SinkStep::Write(channel, batch) => {
+                let (rows, bytes) = (batch.rows() as u64, batch.bytes() as u64);
+                self.writer.write(&user_batch(batch.records)?)?;
+                done.0.push((channel, rows, bytes));
+            }
+            SinkStep::Prepare(barrier) => done.1 = Some((barrier, self.writer.prepare()?)),
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for SinkJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SinkJob").field("steps", &self.steps.len()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SinkDone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SinkDone").field("written", &self.written.len()).finish_non_exhaustive()
+    }
+}
+
+/// Hands rows to a writer in jobs, one job at a time.
+pub(crate) struct SinkTask {
+    id: TaskId,
+    gate: InputGate,
+    ledgers: Vec<CreditLedger>,
+    inputs: Vec<InputChannel>,
+    writer: Option<Box<dyn SinkWriter>>,
+    epoch: u64,
+    report: TaskReport,
+}
+
+impl SinkTask {
+    /// A task before its first epoch, whose number is `first_epoch`.
+    pub(crate) fn new(id: TaskId, writer: Box<dyn SinkWriter>, wiring: &Wiring, first_epoch: u64) -> Self {
+        Self {
+            id,
+            gate: InputGate::new(&wiring.ports()),
+            ledgers: wiring.inputs.iter().map(|_| CreditLedger::new(wiring.window)).collect(),
+            inputs: wiring.inputs.clone(),
+            writer: Some(writer),
+            epoch: first_epoch,
+            report: TaskReport::default(),
+        }
+    }
+
+    /// A message arrived.
+    pub(crate) fn receive(&mut self, channel: usize, message: Message) -> Result<()> {
+        self.gate.receive(channel, message)
+    }
+
+    /// A job came back.
+    pub(crate) fn written(&mut self, done: SinkDone, effects: &mut Vec<Effect>) {
+        self.writer = Some(done.writer);
+        for (channel, rows, bytes) in done.written {
+            self.report.rows_in += rows;
+            self.report.rows_out += rows;
+            self.ledgers[channel].processed(bytes);
+        }
+        for channel in 0..self.inputs.len() {
+            if let Some(grant) = self.ledgers[channel].take_due(self.gate.queued(channel) == 0) {
+                effects.push(Effect::Credit(self.inputs[channel].from, grant));
+            }
+        }
+        if let Some((barrier, prepared)) = done.prepared {
+            self.epoch = barrier.epoch + 1;
+            let report = mem::take(&mut self.report);
+            let prepared = Some(prepared);
+            effects.push(Effect::Ack(EpochAck {
+                task: self.id,
+                epoch: barrier.epoch,
+                report,
+                snapshot: None,
+                prepared,
+            }));
+        }
+    }
+
+    /// Whether the writer is at work.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.writer.is_none()
+    }
+
+    /// Does one unit of work: starts a job with what has arrived.
+    pub(crate) fn step(&mut self, effects: &mut Vec<Effect>) -> Result<Progress> {
+        if self.writer.is_none() {
+            return Ok(Progress::Idle);
+        }
+        let mut steps = Vec::new();
+        let mut batches = 0;
+        while batches < JOB_BATCHES {
+            match self.gate.next()? {
+                None => break,
+                Some(Input::Open(_)) => steps.push(SinkStep::Begin),
+                Some(Input::Batch { channel, batch, .. }) => {
+                    batches += 1;
+                    steps.push(SinkStep::Write(channel, batch));
+                }
+                Some(Input::Close(barrier)) => {
+                    steps.push(SinkStep::Prepare(barrier));
+                    break;
+                }
+                Some(Input::End) => {
+                    effects.push(Effect::Ended);
+                    break;
+                }
+            }
+        }
+        self.start(steps, effects)
+    }
+
+    fn start(&mut self, steps: Vec<SinkStep>, effects: &mut Vec<Effect>) -> Result<Progress> {
+        if steps.is_empty() {
+            return Ok(Progress::Idle);
+        }
+        let writer = self.writer.take().ok_or_else(|| Error::internal("the sink's writer is at work"))?;
+        effects.push(Effect::Write(SinkJob { writer, epoch: self.epoch, steps }));
+        Ok(Progress::Worked)
+    }
+}

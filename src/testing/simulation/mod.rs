@@ -1,0 +1,451 @@
+//! Whole topologies on one thread, in an order that a seed decides.
+//!
+//! Owns: mailboxes, IO completions and the coordinator's driver, as the actor runtime has them, but with a seeded choice of
+//! what happens next. The tasks, operators, gate, outbox and epoch machine are the very ones that run under actix.
+//!
+//! After every event: channels obey their laws (the gates assert it), nothing in flight exceeds its window, and as long
+//! as the query is not over something can happen. The result must not depend on the seed.
+//!
+//! A failing seed prints itself; run it alone with `SIMULATION_SEED=<seed> cargo test simulation`.
+
+mod script;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::connector::{Prepared, ReadLimit, SinkCommitter, SinkContext, Source};
+use crate::coordinator::{Available, Command, EpochMachine, EpochPlan, Event, TriggerKind};
+use crate::error::{Error, Result};
+use crate::operator::Exchange;
+use crate::plan::execution::{ExecutionGraph, TaskKind, TaskSpec};
+use crate::plan::topology::{NodeKind, Topology};
+use crate::protocol::credit::{Grant, Window};
+use crate::protocol::{Barrier, BarrierKind, Defect, EpochTime, Message};
+use crate::runtime::prepare_operator;
+use crate::task::{
+    BeginEpoch, Effect, EpochAck, Fetched, OperatorTask, Progress, Reader, SinkDone, SinkJob, SinkTask, SourceTask,
+    TaskId,
+};
+
+/// Splitmix64: small, seedable, good enough to pick events.
+pub(super) struct Random(u64);
+
+impl Random {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`.
+    pub(super) fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).unwrap()
+    }
+}
+
+enum SimTask {
+    Source(SourceTask),
+    Operator(OperatorTask),
+    Sink(SinkTask),
+}
+
+/// What lies in a mailbox.
+enum Mail {
+    Packet(usize, Message),
+    Credit(usize, Grant),
+    Begin(BeginEpoch),
+}
+
+/// Blocking work under way.
+enum Io {
+    Fetch(TaskId, Reader),
+    Write(TaskId, SinkJob),
+}
+
+/// Something that can happen next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    /// The head of the mailbox from one sender to one receiver arrives.
+    Deliver((Option<TaskId>, TaskId)),
+    /// A task that has something to do does one step.
+    Step(TaskId),
+    /// The n-th piece of blocking work is done.
+    Finish(usize),
+    /// The coordinator hears the next acknowledgement of a task.
+    Hear(TaskId),
+    /// The coordinator hears an answer to one of its own commands.
+    Answer,
+}
+
+/// How a simulated query is run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SimulationOptions {
+    pub(super) seed: u64,
+    pub(super) parallelism: usize,
+    pub(super) window: Window,
+    pub(super) defect: Option<Defect>,
+    /// Sources begin the next epoch as soon as they have ended theirs, without waiting for the others: harder on alignment
+    /// than the coordinator, which has one epoch under way.
+    pub(super) is_pipelined: bool,
+}
+
+/// Epochs laid out in advance for sources that do not wait.
+struct Pipeline {
+    begins: BTreeMap<TaskId, VecDeque<BeginEpoch>>,
+    /// Acknowledgements still to come from all tasks for all epochs.
+    missing: usize,
+}
+
+/// More events than this for one query mean that it makes no progress.
+const MOST_EVENTS: usize = 200_000;
+
+struct World {
+    random: Random,
+    tasks: Vec<SimTask>,
+    mailboxes: BTreeMap<(Option<TaskId>, TaskId), VecDeque<Mail>>,
+    runnable: BTreeSet<TaskId>,
+    io: Vec<Io>,
+    acks: BTreeMap<TaskId, VecDeque<EpochAck>>,
+    answers: VecDeque<Event>,
+    /// Batches under way on each channel, by the receiver's end.
+    in_flight: BTreeMap<(TaskId, usize), u32>,
+    /// For a sender's channel, the receiver's end.
+    receivers: BTreeMap<(TaskId, usize), (TaskId, usize)>,
+    window: Window,
+    machine: EpochMachine,
+    pipeline: Option<Pipeline>,
+    sources: Vec<Box<dyn Source>>,
+    source_tasks: Vec<Vec<TaskId>>,
+    sink_tasks: Vec<Vec<TaskId>>,
+    committers: Vec<Box<dyn SinkCommitter>>,
+    is_over: bool,
+}
+
+/// Runs `topology` until its sources are exhausted.
+pub(super) fn simulate(topology: &Topology, options: SimulationOptions) -> Result<()> {
+    let mut world = World::new(topology, options)?;
+    if options.is_pipelined {
+        world.lay_out_pipeline()?;
+    }
+    let mut events = 0;
+    while !world.is_over {
+        events += 1;
+        if events > MOST_EVENTS {
+            return Err(Error::internal(format!("no end after {MOST_EVENTS} events")));
+        }
+        let choices = world.choices();
+        let Some(choice) = choices.get(world.random.below(choices.len().max(1))).copied() else {
+            return Err(Error::internal(format!(
+                "deadlock: tasks {:?} have not acknowledged",
+                world.machine.missing()
+            )));
+        };
+        world.happen(choice)?;
+    }
+    Ok(())
+}
+
+impl World {
+    fn new(topology: &Topology, options: SimulationOptions) -> Result<Self> {
+        let graph = ExecutionGraph::new(topology, options.parallelism, options.window);
+        let mut tasks = Vec::new();
+        for spec in &graph.tasks {
+            tasks.push(task(topology, spec, options)?);
+        }
+        let mut sources = Vec::new();
+        let (mut source_tasks, mut sink_tasks, mut committers) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, node) in topology.nodes().iter().enumerate() {
+            let instances: Vec<TaskId> = graph.instances(index).map(|task| task.id).collect();
+            match &node.kind {
+                NodeKind::Source(factory) => {
+                    sources.push(factory.open(None)?);
+                    source_tasks.push(instances);
+                }
+                NodeKind::Sink(sink) => {
+                    committers.push(sink.committer(&context(topology, index, 0))?);
+                    sink_tasks.push(instances);
+                }
+                NodeKind::Operator(_) => {}
+            }
+        }
+        let initial = sources.iter_mut().map(|source| source.initial()).collect::<Result<Vec<_>>>()?;
+        let machine = EpochMachine::new(TriggerKind::AvailableNow, graph.ids().collect(), 0, false);
+        let mut receivers = BTreeMap::new();
+        for spec in &graph.tasks {
+            for (channel, peer) in spec.wiring.outputs.iter().flatten().enumerate() {
+                receivers.insert((spec.id, channel), (peer.task, peer.channel));
+            }
+        }
+        Ok(Self {
+            random: Random::new(options.seed),
+            tasks,
+            mailboxes: BTreeMap::new(),
+            runnable: BTreeSet::new(),
+            io: Vec::new(),
+            acks: BTreeMap::new(),
+            answers: VecDeque::from([Event::Opened(initial)]),
+            in_flight: BTreeMap::new(),
+            receivers,
+            window: options.window,
+            machine,
+            pipeline: None,
+            sources,
+            source_tasks,
+            sink_tasks,
+            committers,
+            is_over: false,
+        })
+    }
+
+    fn choices(&self) -> Vec<Choice> {
+        let mut choices: Vec<Choice> = self.mailboxes.keys().copied().map(Choice::Deliver).collect();
+        choices.extend(self.runnable.iter().copied().map(Choice::Step));
+        choices.extend((0..self.io.len()).map(Choice::Finish));
+        choices.extend(self.acks.keys().copied().map(Choice::Hear));
+        choices.extend((!self.answers.is_empty()).then_some(Choice::Answer));
+        choices
+    }
+
+    fn happen(&mut self, choice: Choice) -> Result<()> {
+        match choice {
+            Choice::Deliver(link) => self.deliver(link),
+            Choice::Step(task) => self.step(task),
+            Choice::Finish(index) => self.finish(index),
+            Choice::Hear(task) => {
+                let ack = pop(&mut self.acks, task).ok_or_else(|| Error::internal("no acknowledgement"))?;
+                match &mut self.pipeline {
+                    None => self.coordinate(Event::Acked(ack)),
+                    Some(pipeline) => {
+                        pipeline.missing -= 1;
+                        self.is_over = pipeline.missing == 0;
+                        self.begin_next(task);
+                        Ok(())
+                    }
+                }
+            }
+            Choice::Answer => match self.answers.pop_front() {
+                Some(event) => self.coordinate(event),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn deliver(&mut self, link: (Option<TaskId>, TaskId)) -> Result<()> {
+        let to = link.1;
+        let Some(mail) = pop(&mut self.mailboxes, link) else { return Ok(()) };
+        match (&mut self.tasks[to.0 as usize], mail) {
+            (SimTask::Operator(task), Mail::Packet(channel, message)) => task.receive(channel, message)?,
+            (SimTask::Sink(task), Mail::Packet(channel, message)) => task.receive(channel, message)?,
+            (SimTask::Operator(task), Mail::Credit(channel, grant)) => task.refill(channel, grant),
+            (SimTask::Source(task), Mail::Credit(channel, grant)) => task.refill(channel, grant),
+            (SimTask::Source(task), Mail::Begin(begin)) => task.begin(begin)?,
+            _ => return Err(Error::internal("mail for the wrong kind of task")),
+        }
+        self.runnable.insert(to);
+        Ok(())
+    }
+
+    fn step(&mut self, id: TaskId) -> Result<()> {
+        let mut effects = Vec::new();
+        let progress = match &mut self.tasks[id.0 as usize] {
+            SimTask::Source(task) => task.step(&mut effects)?,
+            SimTask::Operator(task) => task.step(&mut effects)?,
+            SimTask::Sink(task) => task.step(&mut effects)?,
+        };
+        if progress == Progress::Idle {
+            self.runnable.remove(&id);
+        }
+        self.carry_out(id, effects)
+    }
+
+    fn carry_out(&mut self, from: TaskId, effects: Vec<Effect>) -> Result<()> {
+        for effect in effects {
+            match effect {
+                Effect::Send(to, message) => {
+                    if matches!(message, Message::Batch(_)) {
+                        self.note_in_flight((to.task, to.channel))?;
+                    }
+                    self.mail((Some(from), to.task), Mail::Packet(to.channel, message));
+                }
+                Effect::Credit(to, grant) => {
+                    let receiver = self.receivers[&(to.task, to.channel)];
+                    *self.in_flight.entry(receiver).or_default() -= grant.batches;
+                    self.mail((Some(from), to.task), Mail::Credit(to.channel, grant));
+                }
+                Effect::Ack(ack) => self.acks.entry(from).or_default().push_back(ack),
+                Effect::Fetch(reader) => self.io.push(Io::Fetch(from, reader)),
+                Effect::Write(job) => self.io.push(Io::Write(from, job)),
+                Effect::Ended => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn note_in_flight(&mut self, channel: (TaskId, usize)) -> Result<()> {
+        let count = self.in_flight.entry(channel).or_default();
+        *count += 1;
+        if *count > self.window.batches {
+            return Err(Error::internal(format!("{count} batches are under way on {channel:?}")));
+        }
+        Ok(())
+    }
+
+    fn mail(&mut self, link: (Option<TaskId>, TaskId), mail: Mail) {
+        self.mailboxes.entry(link).or_default().push_back(mail);
+    }
+
+    fn finish(&mut self, index: usize) -> Result<()> {
+        match self.io.swap_remove(index) {
+            Io::Fetch(task, reader) => {
+                let fetched: Fetched = reader.fetch()?;
+                if let SimTask::Source(source) = &mut self.tasks[task.0 as usize] {
+                    source.fetched(fetched);
+                }
+                self.runnable.insert(task);
+                Ok(())
+            }
+            Io::Write(task, job) => {
+                let done: SinkDone = job.run()?;
+                let mut effects = Vec::new();
+                if let SimTask::Sink(sink) = &mut self.tasks[task.0 as usize] {
+                    sink.written(done, &mut effects);
+                }
+                self.runnable.insert(task);
+                self.carry_out(task, effects)
+            }
+        }
+    }
+
+    fn coordinate(&mut self, event: Event) -> Result<()> {
+        for command in self.machine.on(event, 0) {
+            match command {
+                Command::AskLatest { from, limit } => {
+                    let mut available = Vec::new();
+                    for (source, from) in self.sources.iter_mut().zip(&from) {
+                        available
+                            .push(Available { latest: source.latest(from, limit)?, next_poll: source.next_poll() });
+                    }
+                    self.answers.push_back(Event::Latest(available));
+                }
+                Command::Plan(plan) => self.begin(&plan)?,
+                Command::Commit(epoch) => {
+                    for (sink, tasks) in self.sink_tasks.iter().enumerate() {
+                        let acks = epoch.acks.iter().filter(|ack| tasks.contains(&ack.task));
+                        let prepared: Vec<Prepared> = acks.filter_map(|ack| ack.prepared.clone()).collect();
+                        self.committers[sink].commit(epoch.plan.barrier.epoch, &prepared)?;
+                    }
+                    self.answers.push_back(Event::Committed);
+                }
+                Command::Finish => self.is_over = true,
+                Command::Sleep(_) | Command::Drained(_) | Command::Idle => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Plans all epochs of all sources and begins the first of each.
+    fn lay_out_pipeline(&mut self) -> Result<()> {
+        self.answers.clear();
+        let mut at = self.sources.iter_mut().map(|source| source.initial()).collect::<Result<Vec<_>>>()?;
+        let mut pipeline = Pipeline { begins: BTreeMap::new(), missing: 0 };
+        for epoch in 0.. {
+            let latest = self.sources.iter_mut().zip(&at).map(|(source, from)| source.latest(from, ReadLimit::Options));
+            let to = latest.collect::<Result<Vec<_>>>()?;
+            if to == at {
+                break;
+            }
+            let barrier = Barrier { epoch, kind: BarrierKind::Durable, has_data: true };
+            let plan = EpochPlan { barrier, time: EpochTime::default(), from: at, to: to.clone() };
+            for (task, begin) in self.begins(&plan)? {
+                pipeline.begins.entry(task).or_default().push_back(begin);
+            }
+            pipeline.missing += self.tasks.len();
+            at = to;
+        }
+        self.pipeline = Some(pipeline);
+        for task in self.source_tasks.concat() {
+            self.begin_next(task);
+        }
+        Ok(())
+    }
+
+    fn begin_next(&mut self, task: TaskId) {
+        let next = self.pipeline.as_mut().and_then(|pipeline| pop(&mut pipeline.begins, task));
+        if let Some(begin) = next {
+            self.mail((None, task), Mail::Begin(begin));
+        }
+    }
+
+    fn begin(&mut self, plan: &EpochPlan) -> Result<()> {
+        for (task, begin) in self.begins(plan)? {
+            self.mail((None, task), Mail::Begin(begin));
+        }
+        self.answers.push_back(Event::Planned);
+        Ok(())
+    }
+
+    fn begins(&mut self, plan: &EpochPlan) -> Result<Vec<(TaskId, BeginEpoch)>> {
+        let mut begins = Vec::new();
+        for index in 0..self.sources.len() {
+            let tasks = self.source_tasks[index].clone();
+            let mut shares: Vec<Vec<Reader>> = tasks.iter().map(|_| Vec::new()).collect();
+            if plan.from[index] != plan.to[index] {
+                let readers = self.sources[index].plan(&plan.from[index], &plan.to[index], tasks.len())?;
+                for (number, reader) in readers.into_iter().enumerate() {
+                    shares[number % tasks.len()].push(Reader(reader));
+                }
+            }
+            for (task, readers) in tasks.into_iter().zip(shares) {
+                begins.push((task, BeginEpoch { time: plan.time, barrier: plan.barrier, readers }));
+            }
+        }
+        Ok(begins)
+    }
+}
+
+/// The head of a queue; an emptied queue is removed.
+fn pop<K: Ord + Copy, V>(queues: &mut BTreeMap<K, VecDeque<V>>, key: K) -> Option<V> {
+    let queue = queues.get_mut(&key)?;
+    let item = queue.pop_front();
+    if queue.is_empty() {
+        queues.remove(&key);
+    }
+    item
+}
+
+fn context(topology: &Topology, node: usize, instance: usize) -> SinkContext {
+    let schema = topology.nodes()[node].schema.clone();
+    SinkContext { query: "simulation".to_string(), mode: topology.output_mode(), schema, instance }
+}
+
+fn task(topology: &Topology, spec: &TaskSpec, options: SimulationOptions) -> Result<SimTask> {
+    let operator = match &spec.kind {
+        TaskKind::Exchange { columns, receivers, .. } => Box::new(Exchange::new(columns.clone(), *receivers)),
+        TaskKind::Node(node) => match &topology.nodes()[node.index()].kind {
+            NodeKind::Source(_) => return Ok(SimTask::Source(SourceTask::new(spec.id, &spec.wiring))),
+            NodeKind::Sink(sink) => {
+                let writer = sink.open(&context(topology, node.index(), spec.instance))?;
+                return Ok(SimTask::Sink(SinkTask::new(spec.id, writer, &spec.wiring, 0)));
+            }
+            NodeKind::Operator(factory) => {
+                let mut task = prepare_operator(factory.instance(), spec)?;
+                if let Some(defect) = options.defect {
+                    task.plant(defect);
+                }
+                return Ok(SimTask::Operator(task));
+            }
+        },
+    };
+    let mut task = prepare_operator(operator, spec)?;
+    if let Some(defect) = options.defect {
+        task.plant(defect);
+    }
+    Ok(SimTask::Operator(task))
+}
