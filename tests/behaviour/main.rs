@@ -1,0 +1,32 @@
+//! Behaviour through the public interface. One binary; an index by behaviour:
+//!
+//! | module | what it shows |
+//! |---|---|
+//! | `word_count` | the lesson's first program over a real socket, in each output mode, at parallelism 1, 2 and 4 |
+//! | `triggers` | when epochs run, by a clock set by hand |
+//! | `aggregates` | every aggregate function against static results and across cuts into epochs |
+//! | `expressions` | Spark's expression rules, in code and in SQL text |
+//! | `bad_input` | unknown names, wrong types, malformed rows, closed ports, panics: a clear error or a counted row |
+//! | `refusals` | streaming plans that are refused, with their remedy |
+//! | `queries` | many queries: names, failures that stay alone, stopping, listeners, progress |
+//! | `files` | directories as streams and as results |
+//! | `sinks` | `foreach`, `foreach_batch`, memory |
+//! | `static_tables` | batch queries on the same session |
+//! | `topologies` | graphs by hand, their errors and drawings |
+//! | `resources` | idle queries use no CPU; a slow sink holds a fast source back |
+//! | `layering` | which module may name what |
+
+mod aggregates;
+mod bad_input;
+mod expressions;
+mod files;
+mod layering;
+mod queries;
+mod refusals;
+mod resources;
+mod sinks;
+mod static_tables;
+mod support;
+mod topologies;
+mod triggers;
+mod word_count;
