@@ -34,8 +34,9 @@ impl Source for Sensor {
         Ok(Offset::from((from.0.as_i64().unwrap_or(0) + 3).min(9)))
     }
     fn plan(&mut self, from: &Offset, to: &Offset, _: usize) -> Result<Vec<Box<dyn SplitReader>>> {
-        let range = from.0.as_i64().unwrap_or(0)..to.0.as_i64().unwrap_or(0);
-        let readings: ArrayRef = Arc::new(range.map(|n| 20.0 + (n % 4) as f64).collect::<Float64Array>());
+        let range = from.0.as_u64().unwrap_or(0)..to.0.as_u64().unwrap_or(0);
+        let readings: ArrayRef =
+            Arc::new(range.map(|n| [20.0, 21.5, 19.0, 22.5][(n & 3) as usize]).collect::<Float64Array>());
         Ok(vec![Box::new(Once(Some(RecordBatch::try_new(self.schema(), vec![readings])?)))])
     }
     fn fix_end(&mut self, _: &Offset) -> Result<()> {

@@ -36,7 +36,12 @@
 //!        coordinator task operator state protocol     pure state machines
 //!        connector                                    sources and sinks
 //! ```
-#![warn(missing_docs)]
+#![warn(missing_docs, clippy::print_stdout)]
+
+/// The README's program compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub mod clock;
 pub mod connector;

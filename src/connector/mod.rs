@@ -165,6 +165,8 @@ pub trait SplitReader: Send {
 }
 
 /// Makes a [`Source`] at the start of each run; what a plan or a topology holds.
+///
+/// Every source that is `Clone` is its own factory.
 pub trait SourceFactory: Send + Sync + 'static {
     /// The columns, known before anything is opened.
     fn schema(&self) -> SchemaRef;
@@ -177,6 +179,90 @@ pub trait SourceFactory: Send + Sync + 'static {
     /// # Errors
     /// When an option is wrong.
     fn open(&self, projection: Option<&[usize]>) -> Result<Box<dyn Source>>;
+}
+
+/// Every source that is `Clone` is its own factory.
+impl<S: Source + Clone + Sync> SourceFactory for S {
+    fn schema(&self) -> SchemaRef {
+        Source::schema(self)
+    }
+
+    fn description(&self) -> String {
+        Source::description(self)
+    }
+
+    fn open(&self, projection: Option<&[usize]>) -> Result<Box<dyn Source>> {
+        Ok(match projection {
+            None => Box::new(self.clone()),
+            Some(columns) => Box::new(Projected { source: self.clone(), columns: columns.to_vec() }),
+        })
+    }
+}
+
+/// A source whose batches are cut to some of their columns.
+struct Projected<S> {
+    source: S,
+    columns: Vec<usize>,
+}
+
+struct ProjectedReader {
+    reader: Box<dyn SplitReader>,
+    columns: Vec<usize>,
+}
+
+impl<S: Source> Source for Projected<S> {
+    fn schema(&self) -> SchemaRef {
+        let schema = self.source.schema();
+        schema.project(&self.columns).map_or(schema, Arc::new)
+    }
+
+    fn description(&self) -> String {
+        self.source.description()
+    }
+
+    fn initial(&mut self) -> Result<Offset> {
+        self.source.initial()
+    }
+
+    fn latest(&mut self, from: &Offset, limit: ReadLimit) -> Result<Offset> {
+        self.source.latest(from, limit)
+    }
+
+    fn plan(&mut self, from: &Offset, to: &Offset, parallelism: usize) -> Result<Vec<Box<dyn SplitReader>>> {
+        let readers = self.source.plan(from, to, parallelism)?.into_iter();
+        let cut = |reader| Box::new(ProjectedReader { reader, columns: self.columns.clone() }) as Box<dyn SplitReader>;
+        Ok(readers.map(cut).collect())
+    }
+
+    fn commit(&mut self, through: &Offset) -> Result<()> {
+        self.source.commit(through)
+    }
+
+    fn fix_end(&mut self, from: &Offset) -> Result<()> {
+        self.source.fix_end(from)
+    }
+
+    fn subscribe(&mut self, waker: SourceWaker) {
+        self.source.subscribe(waker);
+    }
+
+    fn next_poll(&mut self) -> NextPoll {
+        self.source.next_poll()
+    }
+
+    fn replays(&self) -> bool {
+        self.source.replays()
+    }
+
+    fn metrics(&self) -> BTreeMap<String, u64> {
+        self.source.metrics()
+    }
+}
+
+impl SplitReader for ProjectedReader {
+    fn next(&mut self) -> Result<Option<RecordBatch>> {
+        self.reader.next()?.map(|batch| Ok(batch.project(&self.columns)?)).transpose()
+    }
 }
 
 impl fmt::Debug for dyn SourceFactory {

@@ -185,11 +185,6 @@ impl EpochMachine {
         self.next_epoch
     }
 
-    /// Whether an epoch is between its plan and its commit.
-    pub(crate) fn is_busy(&self) -> bool {
-        matches!(self.phase, Phase::Planning(_) | Phase::Running(_) | Phase::Committing)
-    }
-
     /// Whether the query is between epochs and could start one.
     fn consider(&mut self, now: i64) -> Vec<Command> {
         if !matches!(self.phase, Phase::Idle) {

@@ -105,12 +105,11 @@ fn available_now_goes_on_until_nothing_is_left_and_once_runs_one_epoch() {
             ],
         );
         let after = machine.on(Event::Committed, 4);
-        match trigger {
-            TriggerKind::Once => assert_eq!(words(&after), ["finish"]),
-            _ => {
-                assert_eq!(words(&after), [limit]);
-                assert_eq!(words(&machine.on(latest(0), 5)), ["idle", "finish"]);
-            }
+        if trigger == TriggerKind::Once {
+            assert_eq!(words(&after), ["finish"]);
+        } else {
+            assert_eq!(words(&after), [limit]);
+            assert_eq!(words(&machine.on(latest(0), 5)), ["idle", "finish"]);
         }
     }
 }

@@ -286,7 +286,11 @@ impl fmt::Display for Literal {
             Self::Double(value) => write!(f, "{value:?}"),
             Self::Decimal(value, _, scale) => f.write_str(&crate::types::decimal_text(*value, *scale)),
             Self::String(value) => f.write_str(value),
-            Self::Binary(value) => write!(f, "X'{}'", value.iter().map(|b| format!("{b:02X}")).collect::<String>()),
+            Self::Binary(value) => {
+                f.write_str("X'")?;
+                value.iter().try_for_each(|byte| write!(f, "{byte:02X}"))?;
+                f.write_str("'")
+            }
             Self::Date(days) => write!(f, "DATE '{}'", crate::types::date_text(*days)),
             Self::Timestamp(micros) => write!(f, "TIMESTAMP '{}'", crate::types::timestamp_text(*micros)),
             Self::Interval { months, days, micros } => {

@@ -187,7 +187,7 @@ pub struct Output {
 pub enum Route {
     /// Wherever the edge leads from this instance.
     Edge,
-    /// This instance of the next operator; only [`Exchange`] uses it.
+    /// This instance of the next operator; only an exchange uses it.
     Instance(usize),
 }
 
@@ -195,9 +195,15 @@ pub enum Route {
 const ROOMY: usize = 4;
 
 impl Output {
-    /// Sends rows on; empty batches are left out.
+    /// Sends rows on; empty batches are left out. Key hashes that came with the rows are not passed on, because they may be of
+    /// other columns than the next operator's keys.
     pub fn batch(&mut self, batch: impl Into<Batch>) {
-        self.push(Route::Edge, batch.into());
+        self.push(Route::Edge, Batch { hashes: None, ..batch.into() });
+    }
+
+    /// Sends rows on with the hashes of their leading key columns.
+    pub(crate) fn hashed_batch(&mut self, batch: Batch) {
+        self.push(Route::Edge, batch);
     }
 
     pub(crate) fn batch_to(&mut self, instance: usize, batch: Batch) {

@@ -144,14 +144,13 @@ impl Layout<'_> {
     }
 
     fn connect_edge(&mut self, sender: usize, receivers: &[usize], port: usize) {
-        let mut channel = self.tasks[sender].wiring.outputs.iter().map(Vec::len).sum();
+        let first = self.tasks[sender].wiring.outputs.iter().map(Vec::len).sum();
         let mut peers = Vec::new();
-        for receiver in receivers {
+        for (channel, receiver) in (first..).zip(receivers) {
             let from = Peer { task: self.tasks[sender].id, channel };
             let to = &mut self.tasks[*receiver];
             peers.push(Peer { task: to.id, channel: to.wiring.inputs.len() });
             to.wiring.inputs.push(InputChannel { port, from });
-            channel += 1;
         }
         self.tasks[sender].wiring.outputs.push(peers);
     }

@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 
+use crate::connector::SourceFactory;
 use crate::connector::options::Options;
-use crate::connector::{BatchTable, SourceFactory};
 use crate::expr::Expr;
 use crate::types::SchemaInput;
 
 /// An unresolved relation and the line of the program that made it.
 #[derive(Debug, Clone)]
-pub struct LogicalPlan {
+pub(crate) struct LogicalPlan {
     relation: Arc<Relation>,
     location: &'static Location<'static>,
 }
@@ -32,19 +32,19 @@ impl LogicalPlan {
     }
 
     /// The outermost relation.
-    pub fn relation(&self) -> &Relation {
+    pub(crate) fn relation(&self) -> &Relation {
         &self.relation
     }
 
     /// The line of the program that made it.
-    pub fn location(&self) -> &'static Location<'static> {
+    pub(crate) fn location(&self) -> &'static Location<'static> {
         self.location
     }
 }
 
 /// What a reader was told.
 #[derive(Debug, Clone, Default)]
-pub struct ReadSpec {
+pub(crate) struct ReadSpec {
     /// The format's name.
     pub format: String,
     /// The options as written.
@@ -74,7 +74,7 @@ pub enum JoinType {
 
 /// What a join compares.
 #[derive(Debug, Clone)]
-pub enum JoinOn {
+pub(crate) enum JoinOn {
     /// Any condition over both sides.
     Condition(Expr),
     /// Columns of the same name, which appear once in the result.
@@ -85,7 +85,7 @@ pub enum JoinOn {
 
 /// How `group_by` groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Grouping {
+pub(crate) enum Grouping {
     /// By the keys.
     Simple,
     /// By every prefix of the keys.
@@ -96,7 +96,7 @@ pub enum Grouping {
 
 /// Set operations on static tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SetOperation {
+pub(crate) enum SetOperation {
     /// Rows of the left that are not in the right, without repeats.
     Except,
     /// Rows in both, without repeats.
@@ -106,7 +106,7 @@ pub enum SetOperation {
 /// One relation of the unresolved plan.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub enum Relation {
+pub(crate) enum Relation {
     /// A stream or table read by format and options.
     Read {
         /// What the reader was told.
@@ -116,8 +116,6 @@ pub enum Relation {
     },
     /// A stream given as a value: a `MemoryStream` or a user's own source.
     Stream(Arc<dyn SourceFactory>),
-    /// A static table given as a value.
-    Static(Arc<dyn BatchTable>),
     /// Rows given as batches.
     Rows(SchemaInput, Vec<RecordBatch>),
     /// A temporary view or a memory sink's table, by name.
@@ -162,7 +160,7 @@ pub enum Relation {
         condition: Expr,
     },
     /// One row a group. `columns` is what the SELECT list or `agg` shows after the keys; `keys_in_output` tells
-    /// whether the keys come first (DataFrame API) or only `columns` are shown (SQL).
+    /// whether the keys come first (`DataFrame` API) or only `columns` are shown (SQL).
     Aggregate {
         /// The input.
         input: LogicalPlan,
@@ -269,15 +267,11 @@ pub enum Relation {
 
 impl Relation {
     /// The relations this one reads, left first.
-    pub fn inputs(&self) -> Vec<&LogicalPlan> {
+    pub(crate) fn inputs(&self) -> Vec<&LogicalPlan> {
         match self {
-            Self::Read { .. }
-            | Self::Stream(_)
-            | Self::Static(_)
-            | Self::Rows(..)
-            | Self::Table(_)
-            | Self::Sql(_)
-            | Self::Invalid(_) => Vec::new(),
+            Self::Read { .. } | Self::Stream(_) | Self::Rows(..) | Self::Table(_) | Self::Sql(_) | Self::Invalid(_) => {
+                Vec::new()
+            }
             Self::Project { input, .. }
             | Self::WithColumns { input, .. }
             | Self::Rename { input, .. }
@@ -308,7 +302,6 @@ impl Relation {
                 format!("{word} format={} paths={:?} options=[{}]", spec.format, spec.paths, options.join(", "))
             }
             Self::Stream(factory) => format!("ReadStream {}", factory.description()),
-            Self::Static(table) => format!("Read {}", table.description()),
             Self::Rows(_, batches) => {
                 format!("Rows {}", batches.iter().map(RecordBatch::num_rows).sum::<usize>())
             }

@@ -29,6 +29,8 @@ pub(crate) enum Refusal {
     Sample,
     #[error("`{0}` is an analytic window over all rows, which a stream never has; group by window(time, …) instead")]
     AnalyticWindow(String),
+    #[error("`{0}` works on static tables only; a stream has no end to look at")]
+    StaticOnly(String),
     #[error("monotonically increasing ids cannot be given on a stream; use a key of the data")]
     MonotonicId,
     #[error(
@@ -45,6 +47,8 @@ pub(crate) enum Refusal {
     NoStream,
     #[error("a stream has no end; use write_stream() and start() instead of {0}")]
     StreamUsedAsTable(&'static str),
+    #[error("{0} with FILTER is not supported on streams; filter the rows before the aggregation")]
+    FilteredFirst(String),
     #[error("{0} is not supported on streams yet")]
     NotYet(&'static str),
 }

@@ -51,6 +51,16 @@ pub enum NodeKind {
     Sink(Arc<dyn Sink>),
 }
 
+impl fmt::Debug for NodeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Source(_) => "Source",
+            Self::Operator(_) => "Operator",
+            Self::Sink(_) => "Sink",
+        })
+    }
+}
+
 /// A source, operator or sink.
 #[derive(Clone)]
 pub struct Node {

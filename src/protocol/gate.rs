@@ -106,7 +106,7 @@ impl InputGate {
     ///
     /// # Errors
     /// When channels disagree about the epoch.
-    pub fn next(&mut self) -> Result<Option<Input>> {
+    pub fn take(&mut self) -> Result<Option<Input>> {
         if self.has_ended {
             return Ok(None);
         }
@@ -230,7 +230,7 @@ mod tests {
     /// What the gate lets out, one word an input.
     fn drain(gate: &mut InputGate) -> Vec<String> {
         let mut out = Vec::new();
-        while let Some(input) = gate.next().unwrap() {
+        while let Some(input) = gate.take().unwrap() {
             out.push(match input {
                 Input::Open(time) => format!("open {}", time.watermark_ms),
                 Input::Batch { channel, .. } => format!("batch from {channel}"),

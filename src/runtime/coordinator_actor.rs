@@ -374,10 +374,10 @@ impl CoordinatorActor {
         trace::stalled(&self.parts.facts.path, self.parts.machine.epoch(), &story.join("; "));
     }
 
-    fn watch(&mut self, seen: (Epoch, usize), ctx: &mut Context<Self>) {
+    fn watch(seen: (Epoch, usize), ctx: &mut Context<Self>) {
         ctx.run_later(STALL, move |me, ctx| {
             let seen = me.look_for_stall(seen, ctx);
-            me.watch(seen, ctx);
+            Self::watch(seen, ctx);
         });
     }
 }
@@ -390,7 +390,7 @@ impl Actor for CoordinatorActor {
         self.parts.listeners.publish(QueryEvent::Started(self.parts.facts.started_event()));
         let initial = std::mem::take(&mut self.parts.initial);
         self.tell_machine(Event::Opened(initial), ctx);
-        self.watch((0, 0), ctx);
+        Self::watch((0, 0), ctx);
     }
 }
 

@@ -68,18 +68,15 @@ impl IoPool {
 
     fn work(&self) {
         loop {
-            match self.waiting.recv_timeout(IDLE) {
-                Ok(job) => {
-                    let _ = catch_unwind(AssertUnwindSafe(job));
-                    lock(&self.count).jobs -= 1;
-                }
-                Err(_) => {
-                    let mut count = lock(&self.count);
-                    if count.threads > count.jobs {
-                        count.threads -= 1;
-                        return;
-                    }
-                }
+            if let Ok(job) = self.waiting.recv_timeout(IDLE) {
+                let _ = catch_unwind(AssertUnwindSafe(job));
+                lock(&self.count).jobs -= 1;
+                continue;
+            }
+            let mut count = lock(&self.count);
+            if count.threads > count.jobs {
+                count.threads -= 1;
+                return;
             }
         }
     }

@@ -29,6 +29,8 @@ mod query_state;
 mod task_actor;
 
 pub(crate) use engine::Engine;
-pub(crate) use launch::{LaunchOptions, QueryControl, launch, prepare_operator};
+#[cfg(test)]
+pub(crate) use launch::prepare_operator;
+pub(crate) use launch::{LaunchOptions, QueryControl, launch};
 pub(crate) use listeners::ListenerBus;
 pub(crate) use query_state::QueryState;

@@ -81,20 +81,6 @@ impl KeyTable {
         Ok(())
     }
 
-    /// The group number of each row whose key is known.
-    ///
-    /// # Errors
-    /// When the columns are not of the planned types.
-    pub(crate) fn find(&self, columns: &[ArrayRef], hashes: &[u64]) -> Result<Vec<Option<u32>>> {
-        self.check(columns, hashes.len())?;
-        match &self.keys {
-            Keys::Global => Ok(vec![(self.len() > 0).then_some(0); hashes.len()]),
-            Keys::Text(keys) => Ok(keys.find(&self.index, columns[0].as_string_view(), hashes)),
-            Keys::Fixed(keys) => Ok(keys.find(&self.index, columns[0].as_ref(), hashes)),
-            Keys::Rows(keys) => keys.find(&self.index, columns, hashes),
-        }
-    }
-
     /// How many keys are known.
     pub(crate) fn len(&self) -> usize {
         self.index.hashes.len()
@@ -179,10 +165,6 @@ impl Index {
                 (group, true)
             }
         }
-    }
-
-    fn find(&self, hash: u64, is_equal: impl Fn(usize) -> bool) -> Option<u32> {
-        self.table.find(spread(hash), |&group| is_equal(group as usize)).copied()
     }
 
     /// A group that is found by other means than its hash: the one of nulls.
@@ -271,19 +253,6 @@ impl TextKeys {
             self.views.push(view);
         }
         group
-    }
-
-    fn find(&self, index: &Index, column: &StringViewArray, hashes: &[u64]) -> Vec<Option<u32>> {
-        let find = |(row, (&view, &hash)): (usize, (&u128, &u64))| {
-            if column.is_null(row) {
-                self.null_group
-            } else if length(view) <= INLINE_BYTES {
-                index.find(hash, |group| self.views[group] == view)
-            } else {
-                index.find(hash, |group| self.is_long(group, view, column.value(row).as_bytes()))
-            }
-        };
-        column.views().iter().zip(hashes).enumerate().map(find).collect()
     }
 
     /// Whether the group's key is this string of over 12 bytes. Length and first bytes are in the views.
@@ -472,15 +441,6 @@ impl FixedKeys {
         group
     }
 
-    fn find(&self, index: &Index, column: &dyn Array, hashes: &[u64]) -> Vec<Option<u32>> {
-        let mut words = Vec::new();
-        words_of(column, &mut words);
-        let find = |(row, (&word, &hash)): (usize, (&u64, &u64))| {
-            if column.is_null(row) { self.null_group } else { index.find(hash, |group| self.words[group] == word) }
-        };
-        words.iter().zip(hashes).enumerate().map(find).collect()
-    }
-
     fn column(&self, groups: &[u32], data_type: &DataType) -> ArrayRef {
         let nulls = self.null_group.map(|null| groups.iter().map(|&group| group != null).collect::<NullBuffer>());
         let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
@@ -590,14 +550,6 @@ impl RowKeys {
         Ok(())
     }
 
-    fn find(&self, index: &Index, columns: &[ArrayRef], hashes: &[u64]) -> Result<Vec<Option<u32>>> {
-        let rows = self.converter.convert_columns(&self.canonical(columns)?)?;
-        let find = |(row, &hash): (arrow::row::Row<'_>, &u64)| {
-            index.find(hash, |group| self.rows.row(group).data() == row.data())
-        };
-        Ok(rows.iter().zip(hashes).map(find).collect())
-    }
-
     fn columns(&self, groups: &[u32]) -> Result<Vec<ArrayRef>> {
         Ok(self.converter.convert_rows(groups.iter().map(|&group| self.rows.row(group as usize)))?)
     }
@@ -669,8 +621,6 @@ mod tests {
         for rows in batches {
             let columns = build(rows);
             let hashes = hash_rows(&columns);
-            let before: Vec<Option<u32>> = rows.iter().map(|row| oracle.get(row).copied()).collect();
-            assert_eq!(table.find(&columns, &hashes).unwrap(), before);
             table.intern(&columns, &hashes, &mut groups).unwrap();
             for (row, group) in rows.iter().zip(&groups) {
                 let next = u32::try_from(oracle.len()).unwrap();
@@ -799,10 +749,8 @@ mod tests {
     #[test]
     fn without_key_columns_all_rows_are_one_group() {
         let (mut table, mut groups) = (table(&[]), Vec::new());
-        assert_eq!(table.find(&[], &[0]).unwrap(), [None]);
         table.intern(&[], &[0, 0, 0], &mut groups).unwrap();
         assert_eq!((groups, table.len(), table.hashes()), (vec![0, 0, 0], 1, [0].as_slice()));
-        assert_eq!(table.find(&[], &[0]).unwrap(), [Some(0)]);
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub(crate) use source_task::{Fetched, Reader, SourceTask};
 
 /// The number of a task in its query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct TaskId(pub u32);
+pub(crate) struct TaskId(pub u32);
 
 impl fmt::Display for TaskId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,7 +41,7 @@ impl fmt::Display for TaskId {
 
 /// One end of a channel: the task there, and the channel's number among that task's inputs or outputs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Peer {
+pub(crate) struct Peer {
     /// The task.
     pub task: TaskId,
     /// The channel's number at that task.
@@ -50,7 +50,7 @@ pub struct Peer {
 
 /// An input channel of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InputChannel {
+pub(crate) struct InputChannel {
     /// The operator's port it leads to.
     pub port: usize,
     /// The sender's end.
@@ -59,7 +59,7 @@ pub struct InputChannel {
 
 /// How a task is connected.
 #[derive(Debug, Clone, Default)]
-pub struct Wiring {
+pub(crate) struct Wiring {
     /// The input channels.
     pub inputs: Vec<InputChannel>,
     /// The output channels, edge by edge: the receivers' ends.
@@ -101,7 +101,7 @@ impl fmt::Debug for BeginEpoch {
 
 /// What one task did in one epoch.
 #[derive(Debug, Default)]
-pub struct TaskReport {
+pub(crate) struct TaskReport {
     /// Rows taken in.
     pub rows_in: u64,
     /// Rows put out.
@@ -112,7 +112,7 @@ pub struct TaskReport {
 
 /// A task's word that its part of an epoch is done.
 #[derive(Debug)]
-pub struct EpochAck {
+pub(crate) struct EpochAck {
     /// Who.
     pub task: TaskId,
     /// Which epoch.

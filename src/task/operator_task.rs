@@ -96,7 +96,7 @@ impl OperatorTask {
             self.continued(flow, output, effects)?;
             return Ok(Progress::Worked);
         }
-        let Some(input) = self.gate.next()? else { return Ok(Progress::Idle) };
+        let Some(input) = self.gate.take()? else { return Ok(Progress::Idle) };
         match input {
             Input::Open(time) => self.open(time, output)?,
             Input::Batch { channel, port, batch } => {

@@ -155,7 +155,7 @@ impl SinkTask {
         let mut steps = Vec::new();
         let mut batches = 0;
         while batches < JOB_BATCHES {
-            match self.gate.next()? {
+            match self.gate.take()? {
                 None => break,
                 Some(Input::Open(_)) => steps.push(SinkStep::Begin),
                 Some(Input::Batch { channel, batch, .. }) => {

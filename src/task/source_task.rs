@@ -61,7 +61,6 @@ pub(crate) struct SourceTask {
     readers: VecDeque<Reader>,
     fetching: bool,
     ready: VecDeque<RecordBatch>,
-    is_ending: bool,
     report: TaskReport,
 }
 
@@ -76,7 +75,6 @@ impl SourceTask {
             readers: VecDeque::new(),
             fetching: false,
             ready: VecDeque::new(),
-            is_ending: false,
             report: TaskReport::default(),
         }
     }
@@ -90,11 +88,6 @@ impl SourceTask {
         self.epoch = Some(begin.barrier);
         self.readers = begin.readers.into();
         Ok(())
-    }
-
-    /// No further epoch will begin.
-    pub(crate) fn end(&mut self) {
-        self.is_ending = true;
     }
 
     /// Credit arrived.
@@ -124,7 +117,7 @@ impl SourceTask {
     /// Does one unit of work: at most one batch or barrier.
     pub(crate) fn step(&mut self, effects: &mut Vec<Effect>) -> Result<Progress> {
         self.flush(effects);
-        let Some(barrier) = self.epoch else { return Ok(self.finish(effects)) };
+        let Some(barrier) = self.epoch else { return Ok(Progress::Idle) };
         self.fetch_more(effects);
         if self.outbox.is_blocked() {
             return Ok(Progress::Idle);
@@ -138,16 +131,6 @@ impl SourceTask {
         }
         self.flush(effects);
         Ok(Progress::Worked)
-    }
-
-    fn finish(&mut self, effects: &mut Vec<Effect>) -> Progress {
-        if !mem::take(&mut self.is_ending) {
-            return Progress::Idle;
-        }
-        self.outbox.broadcast(&Message::End);
-        self.flush(effects);
-        effects.push(Effect::Ended);
-        Progress::Worked
     }
 
     fn fetch_more(&mut self, effects: &mut Vec<Effect>) {

@@ -8,7 +8,7 @@ use millstream::arrow::util::display::{ArrayFormatter, FormatOptions};
 use millstream::prelude::*;
 
 /// Every row as `a|b|c`, null as `NULL`, in order.
-pub fn lines(batches: &[RecordBatch]) -> Vec<String> {
+pub(crate) fn lines(batches: &[RecordBatch]) -> Vec<String> {
     let options = FormatOptions::new().with_null("NULL");
     let mut lines = Vec::new();
     for batch in batches {
@@ -23,46 +23,46 @@ pub fn lines(batches: &[RecordBatch]) -> Vec<String> {
 }
 
 /// The rows of a static table, in order.
-pub fn rows(frame: &DataFrame) -> Vec<String> {
+pub(crate) fn rows(frame: &DataFrame) -> Vec<String> {
     lines(&frame.collect().unwrap())
 }
 
 /// The rows of a static table, sorted.
-pub fn sorted(frame: &DataFrame) -> Vec<String> {
+pub(crate) fn sorted(frame: &DataFrame) -> Vec<String> {
     let mut rows = rows(frame);
     rows.sort();
     rows
 }
 
-pub fn session(parallelism: usize) -> Session {
+pub(crate) fn session(parallelism: usize) -> Session {
     Session::builder().parallelism(parallelism).build().unwrap()
 }
 
-pub fn strings(values: &[&str]) -> ArrayRef {
+pub(crate) fn strings(values: &[&str]) -> ArrayRef {
     Arc::new(StringArray::from(values.to_vec()))
 }
 
-pub fn numbers(values: &[i64]) -> ArrayRef {
+pub(crate) fn numbers(values: &[i64]) -> ArrayRef {
     Arc::new(Int64Array::from(values.to_vec()))
 }
 
 /// A stream of one STRING column.
-pub fn text_stream(session: &Session) -> MemoryStream {
+pub(crate) fn text_stream(session: &Session) -> MemoryStream {
     MemoryStream::new(session, "value STRING")
 }
 
 /// The words of a stream of lines.
-pub fn words(lines: &DataFrame) -> DataFrame {
+pub(crate) fn words(lines: &DataFrame) -> DataFrame {
     lines.select([explode(split(col("value"), " ")).alias("word")])
 }
 
 /// Starts `frame` into the memory table `name`.
-pub fn into_memory(frame: &DataFrame, name: &str, mode: OutputMode) -> StreamingQuery {
+pub(crate) fn into_memory(frame: &DataFrame, name: &str, mode: OutputMode) -> StreamingQuery {
     frame.write_stream().format("memory").query_name(name).output_mode(mode).start().unwrap()
 }
 
 /// The message of an error that must come.
-pub fn message<T>(result: Result<T>) -> String {
+pub(crate) fn message<T>(result: Result<T>) -> String {
     match result {
         Ok(_) => panic!("this should have been refused"),
         Err(error) => error.to_string(),
@@ -71,7 +71,7 @@ pub fn message<T>(result: Result<T>) -> String {
 
 /// Fails unless `text` holds every part.
 #[track_caller]
-pub fn assert_says(text: &str, parts: &[&str]) {
+pub(crate) fn assert_says(text: &str, parts: &[&str]) {
     for part in parts {
         assert!(text.contains(part), "`{text}` does not say `{part}`");
     }

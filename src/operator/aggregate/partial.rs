@@ -78,7 +78,7 @@ impl Groups {
                 return Ok(Flow::More);
             }
             let groups = group_range(next, self.table.len());
-            output.batch(self.table.states(&groups, schema)?);
+            output.hashed_batch(self.table.states(&groups, schema)?);
             next += groups.len();
         }
         self.table.clear();

@@ -14,11 +14,12 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{DFSchema, NullHandling, ScalarValue};
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{
     Aggregate, Case, Expr as TypedExpr, ExprSchemable, FetchType, Limit as TypedLimit, LogicalPlan as TypedPlan,
     Projection, SkipType, Sort as TypedSort, TableScan, Union as TypedUnion, Unnest,
 };
-use datafusion::physical_planner::create_aggregate_expr_and_maybe_filter;
+use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 
 use super::aggregate::DataFusionAggregate;
 use super::checks::stream_of;
@@ -31,6 +32,7 @@ use crate::operator::{
     AggregateCall, AggregateSpec, Explode, ExpressionRef, Filter, FinalAggregate, Limit, LimitScope, OperatorFactory,
     PartialAggregate, Project, Sort, SortKey, Union,
 };
+use crate::plan::Refusal;
 use crate::plan::topology::{NodeId, Topology, TopologyBuilder};
 use crate::protocol::OutputMode;
 
@@ -123,15 +125,14 @@ impl Lowering {
     fn scan(&mut self, scan: &TableScan) -> Result<NodeId> {
         let factory = stream_of(scan).ok_or_else(|| Error::internal("a static table stands where a stream should"))?;
         let (columns, _) = self.scans.get(&address(&factory)).cloned().unwrap_or_default();
-        let source = match self.sources.get(&address(&factory)) {
-            Some(source) => *source,
-            None => {
-                let name = self.name("source");
-                let projection = (columns.len() < factory.schema().fields().len()).then(|| columns.clone());
-                let source = self.builder.projected_source(name, Arc::clone(&factory), projection);
-                self.sources.insert(address(&factory), source);
-                source
-            }
+        let source = if let Some(source) = self.sources.get(&address(&factory)) {
+            *source
+        } else {
+            let name = self.name("source");
+            let projection = (columns.len() < factory.schema().fields().len()).then(|| columns.clone());
+            let source = self.builder.projected_source(name, Arc::clone(&factory), projection);
+            self.sources.insert(address(&factory), source);
+            source
         };
         self.columns_of(scan, &factory, &columns, source)
     }
@@ -263,7 +264,7 @@ impl Lowering {
         let none_skipped = matches!(limit.get_skip_type().map_err(translated)?, SkipType::Literal(0));
         let (FetchType::Literal(Some(count)), true) = (limit.get_fetch_type().map_err(translated)?, none_skipped)
         else {
-            return Err(crate::plan::Refusal::Offset.into());
+            return Err(Refusal::Offset.into());
         };
         let scope = if self.mode == OutputMode::Complete { LimitScope::Epoch } else { LimitScope::Stream };
         let name = self.name("limit");
@@ -345,9 +346,9 @@ fn aggregate_call(call: &TypedExpr, name: &str, schema: &DFSchema) -> Result<Agg
     let arguments = function.params.args.iter().chain(order).map(|argument| compile(argument, schema));
     let arguments = arguments.collect::<Result<Vec<_>>>()?;
     let call = TypedExpr::AggregateFunction(function).alias(name);
-    let properties = ExecutionProps::new();
-    let physical = create_aggregate_expr_and_maybe_filter(&call, schema, schema.as_arrow(), &properties);
-    let (physical, _, _) = physical.map_err(translated)?;
+    let (properties, planning) = (ExecutionProps::new(), PhysicalPlanningContext::default());
+    let lowered = LoweredAggregateBuilder::new(&call, schema, schema.as_arrow(), &properties, &planning).build();
+    let physical = lowered.map_err(translated)?.aggregate;
     let factory = Arc::new(DataFusionAggregate::new(physical, schema.as_arrow())?);
     Ok(AggregateCall { name: name.to_string(), arguments, factory })
 }
@@ -374,10 +375,14 @@ fn native_call(function: &AggregateFunction, name: &str, schema: &DFSchema) -> R
     Ok(AggregateCall::native(name, native, Some((compile(argument, schema)?, data_type))).ok())
 }
 
-/// `f(x) FILTER (WHERE c)` as `f(CASE WHEN c THEN x END)`: all aggregates that are run on streams skip nulls.
+/// `f(x) FILTER (WHERE c)` as `f(CASE WHEN c THEN x END)`, which is the same for every function that skips nulls; `first`
+/// and `last` do not, and are refused.
 fn without_filter(function: &AggregateFunction) -> Result<AggregateFunction> {
     let mut function = function.clone();
     let Some(filter) = function.params.filter.take() else { return Ok(function) };
+    if matches!(function.func.name(), "first_value" | "last_value") {
+        return Err(Refusal::FilteredFirst(function.func.name().to_string()).into());
+    }
     let keep = |argument: TypedExpr| TypedExpr::Case(Case::new(None, vec![(filter.clone(), Box::new(argument))], None));
     function.params.args = function.params.args.into_iter().map(keep).collect();
     Ok(function)

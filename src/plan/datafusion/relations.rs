@@ -83,7 +83,6 @@ impl<'a> Resolver<'a> {
             Relation::Read { spec, streaming: true } => self.read_stream(plan, spec),
             Relation::Read { spec, streaming: false } => self.read_table(spec),
             Relation::Stream(factory) => self.stream(Arc::clone(factory)),
-            Relation::Static(table) => self.table(Arc::clone(table)),
             Relation::Rows(schema, batches) => {
                 let schema = schema.resolve()?;
                 let batches = batches.iter().cloned().map(engine_batch).collect::<Result<Vec<_>>>()?;
@@ -115,7 +114,7 @@ impl<'a> Resolver<'a> {
             Relation::Limit { input, count, offset } => self.limit(input, *count, *offset),
             Relation::Sample { input, .. } => self.sample(input),
             Relation::Alias { input, name } => self.alias(input, name),
-            Relation::Observe { input, .. } => self.observe(input),
+            Relation::Observe { .. } => Err(Refusal::NotYet("observe").into()),
         }
     }
 
@@ -221,7 +220,14 @@ impl<'a> Resolver<'a> {
         for table in tables {
             let input = self.named_table(table)?;
             if input.is_streaming {
-                return Err(Refusal::AnalyticWindow(construct.to_string()).into());
+                let construct = construct.to_string();
+                let is_window = construct.to_uppercase().contains("OVER");
+                return Err(if is_window {
+                    Refusal::AnalyticWindow(construct)
+                } else {
+                    Refusal::StaticOnly(construct)
+                }
+                .into());
             }
             let columns = input.scope.columns.iter().map(|column| column.reference().alias(&column.name));
             let plan = LogicalPlanBuilder::from(input.plan).project(columns).and_then(LogicalPlanBuilder::build);
@@ -287,7 +293,7 @@ impl<'a> Resolver<'a> {
         let projected = self.project(&input, new)?;
         match exploded {
             None => Ok(projected),
-            Some(explode) => self.explode(projected, &explode),
+            Some(explode) => Self::explode(projected, &explode),
         }
     }
 
@@ -305,7 +311,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    fn explode(&mut self, input: Resolved, explode: &Explode) -> Result<Resolved> {
+    fn explode(input: Resolved, explode: &Explode) -> Result<Resolved> {
         let null_handling = if explode.keeps_empty { NullHandling::PreserveAndExpandEmpty } else { NullHandling::Drop };
         let options = UnnestOptions { null_handling, recursions: Vec::new() };
         let column = Column::new_unqualified(&input.scope.columns[explode.place].internal);
@@ -442,11 +448,6 @@ impl<'a> Resolver<'a> {
         Ok(qualified(self.resolve(input)?, name))
     }
 
-    fn observe(&mut self, input: &LogicalPlan) -> Result<Resolved> {
-        let _ = input;
-        Err(Refusal::NotYet("observe").into())
-    }
-
     // Relations over two inputs.
 
     fn join(&mut self, left: &LogicalPlan, right: &LogicalPlan, on: &JoinOn, kind: JoinType) -> Result<Resolved> {
@@ -503,7 +504,9 @@ impl<'a> Resolver<'a> {
             let value = match kind {
                 JoinType::Right => other.reference(),
                 JoinType::Full => {
-                    datafusion::functions::core::expr_fn::coalesce(vec![own.reference(), other.reference()])
+                    let sides = vec![own.reference(), other.reference()];
+                    let merged = self.registry.scalar("coalesce", sides, joined.plan.schema())?;
+                    merged.ok_or_else(|| Error::internal("the function coalesce is missing"))?
                 }
                 JoinType::Inner | JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti => own.reference(),
             };
@@ -530,7 +533,7 @@ impl<'a> Resolver<'a> {
                 "union needs the same number of columns, but one side has {count}, the other {other}"
             )));
         }
-        self.same_types(&left, &right)?;
+        Self::same_types(&left, &right)?;
         // Both sides get the same internal names, which the union keeps.
         let names: Vec<String> = left.scope.columns.iter().map(|column| column.name.clone()).collect();
         let internal: Vec<String> = names.iter().map(|name| self.internal(name)).collect();
@@ -561,7 +564,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// A stream's union does not convert: what would be cast is said instead.
-    fn same_types(&self, left: &Resolved, right: &Resolved) -> Result<()> {
+    fn same_types(left: &Resolved, right: &Resolved) -> Result<()> {
         if !left.is_streaming {
             return Ok(());
         }

@@ -53,11 +53,11 @@ impl Scope {
                 column.qualifier.as_ref().is_some_and(|own| own.eq_ignore_ascii_case(qualifier))
                     && same(&column.name, name)
             };
-            if let Some(column) = self.only(self.columns.iter().filter(matches), parts)? {
+            if let Some(column) = Self::only(self.columns.iter().filter(matches), parts)? {
                 return Ok(Found { column, fields });
             }
         }
-        match self.only(self.columns.iter().filter(|column| same(&column.name, first)), parts)? {
+        match Self::only(self.columns.iter().filter(|column| same(&column.name, first)), parts)? {
             Some(column) => Ok(Found { column, fields: &parts[1..] }),
             None => Err(self.unknown(parts)),
         }
@@ -77,7 +77,6 @@ impl Scope {
     }
 
     fn only<'a>(
-        &self,
         mut matches: impl Iterator<Item = &'a ScopeColumn>,
         parts: &[String],
     ) -> Result<Option<&'a ScopeColumn>> {

@@ -31,6 +31,7 @@ fn runtime() -> Result<Runtime> {
 fn session() -> SessionContext {
     let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
     let options = config.options_mut();
+    options.sql_parser.dialect = datafusion::common::config::Dialect::Spark;
     options.sql_parser.enable_ident_normalization = false;
     options.sql_parser.parse_float_as_decimal = true;
     SessionContext::new_with_state(SessionStateBuilder::new().with_config(config).with_default_features().build())

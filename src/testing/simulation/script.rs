@@ -125,7 +125,9 @@ impl KeepingSink {
     /// What was written, each epoch's rows sorted.
     pub(super) fn sorted(&self) -> Results {
         let mut results = lock(&self.results).clone();
-        results.values_mut().for_each(|rows| rows.sort());
+        for rows in results.values_mut() {
+            rows.sort();
+        }
         results
     }
 }

@@ -72,7 +72,9 @@ fn touched_counts(epochs: impl IntoIterator<Item = Vec<i64>>) -> Results {
     let mut counts: BTreeMap<i64, i64> = BTreeMap::new();
     let mut results = Results::new();
     for (epoch, keys) in epochs.into_iter().enumerate() {
-        keys.iter().for_each(|key| *counts.entry(*key).or_default() += 1);
+        for key in &keys {
+            *counts.entry(*key).or_default() += 1;
+        }
         let touched: BTreeSet<i64> = keys.into_iter().collect();
         results.insert(epoch as u64, touched.into_iter().map(|key| vec![key, counts[&key]]).collect());
     }
