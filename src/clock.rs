@@ -52,7 +52,8 @@ impl Clock for SystemClock {
 /// let session = Session::builder().clock(clock.clone()).build()?;
 /// clock.advance(Duration::from_secs(5));
 /// assert_eq!(clock.now_millis(), 5_000);
-/// # session.stop()
+/// # session.stop()?;
+/// # Ok::<(), Error>(())
 /// ```
 #[derive(Default)]
 pub struct ManualClock {

@@ -27,7 +27,8 @@ use crate::types::IntoSchema;
 /// words.add_rows([Arc::new(StringArray::from(vec!["a", "b", "a"])) as ArrayRef])?;
 /// query.process_all_available()?;
 /// assert_eq!(session.table("counts").count_rows()?, 2);
-/// query.stop()
+/// query.stop()?;
+/// # Ok::<(), Error>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct MemoryStream {

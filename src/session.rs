@@ -30,7 +30,8 @@ use crate::types::{IntoSchema, engine_schema};
 /// let session = Session::builder().app_name("tour").parallelism(2).build()?;
 /// let two = session.sql("SELECT 1 + 1 AS two").collect()?;
 /// assert_eq!(two[0].num_rows(), 1);
-/// # session.stop()
+/// # session.stop()?;
+/// # Ok::<(), Error>(())
 /// ```
 #[derive(Clone)]
 pub struct Session {

@@ -1,6 +1,6 @@
 //! The laws of a channel, checked message by message.
 //!
-//! Owns: the grammar of [`Message`](super::Message). Does not own: what to do about a violation; that is a defect of this
+//! Owns: the grammar of [`Message`]. Does not own: what to do about a violation; that is a defect of this
 //! crate and fails the query.
 
 use super::{Epoch, EpochTime, Message};

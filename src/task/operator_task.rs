@@ -161,6 +161,7 @@ impl OperatorTask {
             BarrierKind::Light => None,
         };
         self.outbox.broadcast(&Message::Barrier(barrier));
+        self.flush(effects);
         let mut report = mem::take(&mut self.report);
         report.operator = self.operator.take_stats();
         effects.push(Effect::Ack(EpochAck { task: self.id, epoch: barrier.epoch, report, snapshot, prepared: None }));

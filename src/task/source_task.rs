@@ -155,6 +155,7 @@ impl SourceTask {
     fn close(&mut self, barrier: Barrier, effects: &mut Vec<Effect>) {
         self.epoch = None;
         self.outbox.broadcast(&Message::Barrier(barrier));
+        self.flush(effects);
         let report = mem::take(&mut self.report);
         let ack = EpochAck { task: self.id, epoch: barrier.epoch, report, snapshot: None, prepared: None };
         effects.push(Effect::Ack(ack));

@@ -72,7 +72,7 @@ impl Column {
 /// let schema = SchemaBuilder::new().column("word", "STRING").required("n", "BIGINT").build()?;
 /// assert!(schema.field(0).is_nullable());
 /// assert!(!schema.field(1).is_nullable());
-/// # Ok::<(), millstream::error::Error>(())
+/// # Ok::<(), millstream::Error>(())
 /// ```
 #[derive(Debug, Clone, Default)]
 #[must_use = "a schema builder does nothing until it is given to a reader or built"]

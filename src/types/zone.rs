@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 ///
 /// let zone: Zone = "GMT+8".parse()?;
 /// assert_eq!(zone.to_string(), "+08:00");
-/// # Ok::<(), millstream::error::Error>(())
+/// # Ok::<(), millstream::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Zone {

@@ -124,7 +124,7 @@ pub(super) fn column<C>(
     })
 }
 
-/// Whether [`column`] reads this type.
+/// Whether `column` reads this type.
 pub(super) fn is_leaf(data_type: &DataType) -> bool {
     matches!(
         data_type,

@@ -5,7 +5,7 @@
 //!
 //! The offset is the number of the last add, from 0; −1 before the first. One add is never split over two epochs.
 //!
-//! Several streams change together under [`hold_additions`]: an add takes the exclusive side of that lock, and a query
+//! Several streams change together under `hold_additions`: an add takes the exclusive side of that lock, and a query
 //! holds the shared side while it asks its sources how far they can go, so an epoch sees a set of adds as it was at
 //! one moment.
 

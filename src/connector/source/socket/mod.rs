@@ -5,7 +5,7 @@
 //! `lostLines`).
 //!
 //! The thread cuts what it reads into batches whose strings are views into the bytes read. It stops reading while
-//! [`MAX_UNCOMMITTED_BYTES`] wait for their commit, so a fast peer is slowed down by TCP instead of filling the memory.
+//! `MAX_UNCOMMITTED_BYTES` wait for their commit, so a fast peer is slowed down by TCP instead of filling the memory.
 //!
 //! | | |
 //! |---|---|

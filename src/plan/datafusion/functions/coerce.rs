@@ -1,7 +1,7 @@
 //! Which types meet in an operator, and what they become.
 //!
 //! Owns: Spark's implicit conversions as functions from types to types. Does not own: the conversions themselves
-//! ([`cast`](super::cast)).
+//! (`functions::cast`).
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub(super) fn timestamp() -> DataType {
 /// INTERVAL.
 pub(super) const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 
-/// ARRAY<item>.
+/// `ARRAY<item>`.
 pub(super) fn array_of(item: DataType) -> DataType {
     DataType::List(Arc::new(Field::new_list_field(item, true)))
 }

@@ -1,7 +1,7 @@
 //! `+ - * / % div` and the operators on bits.
 //!
-//! Owns: what types meet in them, overflow and division by zero. Does not own: decimals ([`decimal`]) and times
-//! ([`time`]).
+//! Owns: what types meet in them, overflow and division by zero. Does not own: decimals (`decimal`) and times
+//! (`time`).
 
 mod decimal;
 mod time;

@@ -1,7 +1,7 @@
 //! Arrays, structs and maps.
 //!
-//! Owns: access by index, key and name, and making them. Does not own: the kernels, by theme in [`access`], [`array`]
-//! and [`search`]. Functions that mean the same in DataFusion are taken from there.
+//! Owns: access by index, key and name, and making them. Does not own: the kernels, by theme in `access`, `array`
+//! and `search`. Functions that mean the same in DataFusion are taken from there.
 
 mod access;
 mod array;

@@ -1,0 +1,72 @@
+//! The actors' trace tells the story of an epoch in the promised grammar. A binary of its own, because a process has one logger.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::sync::{Arc, Mutex};
+
+use log::{LevelFilter, Log, Metadata, Record};
+use millstream::arrow::array::{ArrayRef, StringArray};
+use millstream::prelude::*;
+
+static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+struct Keeping;
+
+impl Log for Keeping {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "millstream::actor"
+    }
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            LINES.lock().unwrap().push(record.args().to_string());
+        }
+    }
+    fn flush(&self) {}
+}
+
+/// The value of a key, without its quotes.
+fn value<'a>(line: &'a str, key: &str) -> &'a str {
+    let rest = line.split(&format!("{key}=")).nth(1).unwrap_or_else(|| panic!("no {key} in {line}"));
+    rest.split(' ').next().unwrap()
+}
+
+#[test]
+fn the_trace_tells_one_epoch_from_plan_to_commit_and_never_shows_rows() {
+    log::set_logger(&Keeping).unwrap();
+    log::set_max_level(LevelFilter::Trace);
+    let session = Session::builder().parallelism(2).build().unwrap();
+    let lines = MemoryStream::new(&session, "value STRING");
+    let counts = lines.to_df().select([explode(split("value", " ")).alias("word")]).group_by("word").count();
+    let writer = counts.write_stream().format("noop").query_name("story").output_mode(OutputMode::Complete);
+    let query = writer.start().unwrap();
+    lines.add_rows([Arc::new(StringArray::from(vec!["secret words"])) as ArrayRef]).unwrap();
+    query.process_all_available().unwrap();
+    query.stop().unwrap();
+
+    let lines = LINES.lock().unwrap();
+    for line in lines.iter() {
+        assert_eq!(value(line, "query"), "story");
+        assert!(value(line, "epoch") == "-" || value(line, "epoch").parse::<u64>().is_ok(), "{line}");
+        assert!(value(line, "actor").starts_with("story/"), "{line}");
+        assert!(!value(line, "event").is_empty(), "{line}");
+        assert!(!line.contains("secret"), "{line}");
+    }
+    // Of an operator's two instances only one has rows; the story follows the last to tell.
+    let place = |actor: &str, event: &str| {
+        let is_it = |line: &String| value(line, "actor").starts_with(actor) && value(line, "event") == event;
+        lines.iter().rposition(is_it).unwrap_or_else(|| panic!("{actor} never told {event}"))
+    };
+    let story = [
+        place("story/coordinator", "query_started"),
+        place("story/coordinator", "epoch_planned"),
+        place("story/source", "batch_sent"),
+        place("story/explode", "credit_granted"),
+        place("story/explode", "barrier_sent"),
+        place("story/exchange(aggregate)", "barrier_sent"),
+        place("story/aggregate", "epoch_acked"),
+        place("story/sink", "epoch_acked"),
+        place("story/coordinator", "epoch_committed"),
+        place("story/coordinator", "query_stopped"),
+    ];
+    assert!(story.is_sorted(), "{story:?}\n{}", lines.join("\n"));
+}
