@@ -71,6 +71,7 @@ pub mod types;
 mod writer;
 
 pub use arrow;
+pub use uuid::Uuid;
 
 pub use coordinator::Trigger;
 pub use dataframe::DataFrame;

@@ -195,3 +195,36 @@ fn a_continuous_query_makes_an_epoch_durable_once_an_interval() {
         [BarrierKind::Durable, BarrierKind::Light, BarrierKind::Light, BarrierKind::Durable, BarrierKind::Light]
     );
 }
+
+proptest::proptest! {
+    /// Acknowledgements in any order, repeated, of strangers and of other epochs: each epoch is committed once, after the last
+    /// of its own.
+    #[test]
+    fn an_epoch_is_committed_exactly_when_its_last_task_has_acknowledged(
+        tasks in 1_u32..6,
+        acks in proptest::collection::vec((0_u32..8, 0_u64..3), 0..60),
+    ) {
+        let all: BTreeSet<TaskId> = (0..tasks).map(TaskId).collect();
+        let mut machine = EpochMachine::new(TriggerKind::Default, all.clone(), 0, true);
+        machine.on(Event::Opened(vec![0.into()]), 0);
+        machine.on(latest(1), 1);
+        machine.on(Event::Planned, 2);
+        let mut epoch = 0;
+        let mut missing = all.clone();
+        for (task, of) in acks {
+            missing = if of == epoch { missing.into_iter().filter(|id| id.0 != task).collect() } else { missing };
+            let committed = words(&machine.on(ack(task, of), 3));
+            if !missing.is_empty() {
+                proptest::prop_assert!(committed.is_empty());
+                proptest::prop_assert_eq!(machine.missing(), missing.iter().copied().collect::<Vec<_>>());
+                continue;
+            }
+            proptest::prop_assert_eq!(committed, [format!("commit {epoch}")]);
+            epoch += 1;
+            missing.clone_from(&all);
+            machine.on(Event::Committed, 4);
+            machine.on(latest(i64::try_from(epoch).unwrap() + 1), 5);
+            machine.on(Event::Planned, 6);
+        }
+    }
+}
