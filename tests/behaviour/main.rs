@@ -14,6 +14,7 @@
 //! | `static_tables` | batch queries on the same session |
 //! | `topologies` | graphs by hand, their errors and drawings |
 //! | `resources` | idle queries use no CPU; a slow sink holds a fast source back |
+//! | `plans` | one source twice, columns nobody reads, names twice, views of views |
 //! | `layering` | which module may name what |
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -23,6 +24,7 @@ mod bad_input;
 mod expressions;
 mod files;
 mod layering;
+mod plans;
 mod queries;
 mod refusals;
 mod resources;
