@@ -1,7 +1,7 @@
 //! Spark's data types over Arrow's: their names, their text forms and the conversions between user and engine data.
 //!
 //! Owns: type names and DDL, schemas as users give them, the few Arrow types the engine computes with, intervals, and
-//! Spark's rules from text to values and back. Does not own: expressions and casts over columns (`expr`, `plan`), and
+//! Spark's rules from text to values and back, with Java's date patterns. Does not own: expressions and casts over columns (`expr`, `plan`), and
 //! what time it is. Everything here is a pure function.
 //!
 //! ```text
@@ -18,6 +18,7 @@ mod fit;
 mod interval;
 mod name;
 mod number;
+mod pattern;
 mod schema;
 mod table;
 mod time;
@@ -33,6 +34,7 @@ pub use name::{schema_tree, tree_name, type_name};
 pub use number::{
     decimal_text, double_text, float_text, parse_boolean, parse_decimal, parse_double, parse_float, parse_integer,
 };
+pub(crate) use pattern::{Pattern, weekday_name};
 pub use schema::{IntoSchema, SchemaBuilder, SchemaInput};
 pub use table::{TableOptions, table_text};
 pub use time::{date_text, parse_date, parse_timestamp, parse_timestamp_ntz, timestamp_text, timestamp_text_in};

@@ -1,6 +1,6 @@
 //! Dates and timestamps as text, by the rules of Spark's CAST.
 //!
-//! Owns: text to days and microseconds, and back. Does not own: patterns such as `date_format`'s (`plan`), and "now":
+//! Owns: text to days and microseconds, and back. Does not own: patterns such as `date_format`'s (`pattern`), and "now":
 //! a time without a date is null here.
 
 use std::fmt::Write;

@@ -17,7 +17,6 @@ pub(crate) mod json;
 mod malformed;
 #[cfg(feature = "parquet")]
 mod parquet;
-mod pattern;
 mod separator;
 mod strings;
 pub(crate) mod text;

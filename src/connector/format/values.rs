@@ -13,10 +13,9 @@ use arrow::datatypes::{
     TimeUnit, TimestampMicrosecondType,
 };
 
-use super::pattern::Pattern;
 use crate::connector::options::Options;
 use crate::error::{Error, Result};
-use crate::types::{Zone, parse_date, parse_decimal, parse_timestamp, parse_timestamp_ntz, type_name};
+use crate::types::{Pattern, Zone, parse_date, parse_decimal, parse_timestamp, parse_timestamp_ntz, type_name};
 
 /// How dates and times are written in a file.
 #[derive(Debug, Clone)]
@@ -32,7 +31,7 @@ impl TimeFormats {
     /// # Errors
     /// When a pattern has letters this crate does not know.
     pub(super) fn from_options(options: &Options, zone: Zone) -> Result<Self> {
-        let pattern = |name| options.text(name).map(|text| Pattern::parse(name, text)).transpose();
+        let pattern = |name| options.text(name).map(|text| Pattern::of_source(name, text)).transpose();
         Ok(Self { zone, date: pattern("dateFormat")?, timestamp: pattern("timestampFormat")? })
     }
 

@@ -17,7 +17,6 @@ mod packed;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod partition;
-mod pattern;
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};

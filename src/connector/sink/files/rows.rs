@@ -7,10 +7,9 @@ use arrow::array::{Array, ArrayRef, Date32Array, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Date32Type, Schema, TimeUnit, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 
-use super::pattern::TimePattern;
 use crate::connector::options::Options;
 use crate::error::{Error, Result};
-use crate::types::{CellWriter, Zone, type_name};
+use crate::types::{CellWriter, Pattern, Zone, type_name};
 
 /// A format whose files are rows one after the other.
 pub(super) trait RowFormat: Send + Sync {
@@ -100,15 +99,15 @@ pub(super) fn is_string(data_type: &DataType) -> bool {
 #[derive(Debug, Clone)]
 pub(super) struct TimeFormats {
     zone: Zone,
-    date: TimePattern,
-    timestamp: TimePattern,
-    timestamp_ntz: TimePattern,
+    date: Pattern,
+    timestamp: Pattern,
+    timestamp_ntz: Pattern,
 }
 
 impl TimeFormats {
     /// Reads the options `dateFormat`, `timestampFormat` and `timestampNTZFormat`; times are written as of `zone`.
     pub(super) fn from_options(options: &Options, zone: Zone) -> Result<Self> {
-        let pattern = |option, default| TimePattern::parse(option, options.text(option).unwrap_or(default));
+        let pattern = |option, default| Pattern::of_sink(option, options.text(option).unwrap_or(default));
         Ok(Self {
             zone,
             date: pattern("dateFormat", "yyyy-MM-dd")?,
@@ -135,8 +134,8 @@ impl TimeFormats {
 
 /// Writes the values of a column of dates or times.
 pub(super) enum TimeCells {
-    Date(Date32Array, TimePattern),
-    Timestamp(TimestampMicrosecondArray, Zone, TimePattern),
+    Date(Date32Array, Pattern),
+    Timestamp(TimestampMicrosecondArray, Zone, Pattern),
 }
 
 impl TimeCells {

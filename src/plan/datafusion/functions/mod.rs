@@ -20,7 +20,6 @@ mod extreme;
 mod kernel;
 mod math;
 mod operators;
-mod pattern;
 mod regex;
 mod split;
 mod strings;

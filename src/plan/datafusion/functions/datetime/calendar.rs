@@ -94,7 +94,7 @@ impl Kernel for NextDay {
 fn weekday_named(name: &str) -> Option<u32> {
     let name = name.trim();
     (0..7).find(|day| {
-        let full = super::super::pattern::weekday_name(*day);
+        let full = crate::types::weekday_name(*day);
         [&full[..2], &full[..3], full].iter().any(|known| known.eq_ignore_ascii_case(name))
     })
 }

@@ -1,7 +1,7 @@
 //! Times to text and back by pattern.
 //!
 //! Owns: `date_format` and the reading half of `to_timestamp`. Does not own: the patterns themselves
-//! ([`pattern`](super::super::pattern)).
+//! ([`Pattern`]).
 
 use std::sync::Arc;
 
@@ -12,9 +12,8 @@ use datafusion::logical_expr::Expr;
 use super::super::call::constant_text;
 use super::super::coerce::timestamp;
 use super::super::kernel::{Kernel, complete_rows, is_complete, text_rows, texts};
-use super::super::pattern::DatePattern;
 use crate::error::{Error, Result};
-use crate::types::Zone;
+use crate::types::{Pattern, Zone};
 
 /// Microseconds of a second and of a day.
 const SECOND: i64 = 1_000_000;
@@ -38,17 +37,18 @@ pub(super) fn local_times(times: &ArrayRef, zone: Zone) -> Result<TimestampMicro
 /// A pattern known when the query is planned, or different in each row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum TextSource {
-    Constant(DatePattern),
+    Constant(Pattern),
     EachRow,
 }
 
 impl TextSource {
-    /// The pattern an argument stands for.
+    /// The pattern an argument of `function` stands for.
     ///
     /// # Errors
     /// When a constant one is no pattern.
-    pub(super) fn of(argument: &Expr) -> Result<Self> {
-        constant_text(argument).map_or(Ok(Self::EachRow), |text| text.parse().map(Self::Constant))
+    pub(super) fn of(argument: &Expr, function: &str) -> Result<Self> {
+        let constant = |text: &str| Pattern::of_function(function, text).map(Self::Constant);
+        constant_text(argument).map_or(Ok(Self::EachRow), constant)
     }
 }
 
@@ -56,17 +56,17 @@ impl TextSource {
 #[derive(Default)]
 struct LastPattern<'a> {
     text: &'a str,
-    pattern: Option<DatePattern>,
+    pattern: Option<Pattern>,
 }
 
 impl<'a> LastPattern<'a> {
-    fn get<'s>(&'s mut self, source: &'s TextSource, text: &'a str) -> Result<&'s DatePattern> {
+    fn get<'s>(&'s mut self, source: &'s TextSource, function: &str, text: &'a str) -> Result<&'s Pattern> {
         if let TextSource::Constant(pattern) = source {
             return Ok(pattern);
         }
         let pattern = match self.pattern.take().filter(|_| self.text == text) {
             Some(pattern) => pattern,
-            None => text.parse().map_err(|error: Error| Error::data(error.message()))?,
+            None => Pattern::of_function(function, text).map_err(|error| Error::data(error.message()))?,
         };
         self.text = text;
         Ok(self.pattern.insert(pattern))
@@ -87,13 +87,12 @@ impl Kernel for WriteBy {
 
     fn evaluate(&self, arguments: &[ArrayRef]) -> Result<ArrayRef> {
         let local = local_times(&arguments[0], self.zone)?;
-        let offset = self.zone.offset_seconds();
         let (patterns, mut last) = (texts(&arguments[1]), LastPattern::default());
         let mut failure = None;
         let written = text_rows(arguments, |row, out| {
             local.is_valid(row)
-                && match last.get(&self.source, patterns.value(row)) {
-                    Ok(pattern) => pattern.write(local.value(row), offset, out),
+                && match last.get(&self.source, self.name(), patterns.value(row)) {
+                    Ok(pattern) => pattern.write_local(local.value(row), self.zone, out),
                     Err(error) => {
                         failure.get_or_insert(error);
                         false
@@ -126,8 +125,8 @@ impl Kernel for ReadBy {
                 times.append_null();
                 continue;
             }
-            let pattern = last.get(&self.source, patterns.value(row))?;
-            let time = pattern.read(text.value(row), self.zone.offset_seconds());
+            let pattern = last.get(&self.source, self.name(), patterns.value(row))?;
+            let time = pattern.timestamp(text.value(row).as_bytes(), self.zone);
             if time.is_none() && self.ansi {
                 let (text, pattern) = (text.value(row), patterns.value(row));
                 return Err(Error::data(format!(

@@ -134,7 +134,7 @@ fn name_of(call: &Call<'_>, args: Vec<Expr>, pattern: &str) -> Result<Expr> {
 fn date_format(call: &Call<'_>, args: Vec<Expr>) -> Result<Expr> {
     let [arg, pattern] = exactly(args);
     let pattern = call.text(pattern)?;
-    let source = TextSource::of(&pattern)?;
+    let source = TextSource::of(&pattern, call.name)?;
     Ok(kernel::call(WriteBy { source, zone: call.zone }, DataType::Utf8View, vec![time(call, arg)?, pattern]))
 }
 
@@ -144,7 +144,7 @@ fn read_by(call: &Call<'_>, args: Vec<Expr>, to: &DataType) -> Result<Expr> {
     let is_text = is_text(&call.type_of(&arg)?);
     let Some(pattern) = pattern.filter(|_| is_text) else { return call.cast(arg, to) };
     let pattern = call.text(pattern)?;
-    let read = ReadBy { source: TextSource::of(&pattern)?, zone: call.zone, ansi: call.ansi };
+    let read = ReadBy { source: TextSource::of(&pattern, call.name)?, zone: call.zone, ansi: call.ansi };
     let time = kernel::call(read, timestamp(), vec![call.text(arg)?, pattern]);
     call.cast(time, to)
 }
