@@ -259,7 +259,13 @@ impl DataFrame {
     ///
     /// # Errors
     /// When the plan is wrong.
+    #[track_caller]
     pub fn explain(&self) -> Result<String> {
+        let location = std::panic::Location::caller();
+        self.explained().map_err(|error| error.at(location))
+    }
+
+    fn explained(&self) -> Result<String> {
         let analyzed = self.analyzed()?;
         let mut text = format!("== Unresolved plan ==\n{}\n== Analyzed plan ==\n{}\n", self.plan, analyzed.explain());
         if analyzed.is_streaming() {

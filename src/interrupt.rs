@@ -6,6 +6,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, Once};
 
+use uuid::Uuid;
+
 use crate::clock::lock;
 use crate::query::StreamingQuery;
 
@@ -16,11 +18,21 @@ static ACTIVE: Mutex<Vec<StreamingQuery>> = Mutex::new(Vec::new());
 /// The exit code of a process ended by Ctrl-C.
 const INTERRUPTED: i32 = 130;
 
-/// A query that an interrupt must stop.
+/// A query that an interrupt must stop. With the first after none, a past interrupt is forgotten.
 pub(crate) fn add(query: &StreamingQuery) {
     let mut active = lock(&ACTIVE);
     active.retain(StreamingQuery::is_active);
-    active.push(query.clone());
+    if active.is_empty() {
+        WAS_INTERRUPTED.store(false, Ordering::SeqCst);
+    }
+    if query.is_active() {
+        active.push(query.clone());
+    }
+}
+
+/// The query of this id is over.
+pub(crate) fn remove(id: Uuid) {
+    lock(&ACTIVE).retain(|query| query.id() != id);
 }
 
 /// Installs the handler, once.
@@ -33,11 +45,12 @@ pub(crate) fn install() {
 }
 
 fn interrupted() {
-    if WAS_INTERRUPTED.swap(true, Ordering::SeqCst) {
+    let active = lock(&ACTIVE).clone();
+    if WAS_INTERRUPTED.swap(true, Ordering::SeqCst) || active.is_empty() {
         std::process::exit(INTERRUPTED);
     }
     log::info!(target: "millstream::runtime", "interrupted: stopping after the running epochs; again to end at once");
-    for query in lock(&ACTIVE).iter() {
+    for query in active {
         query.request_stop();
     }
 }

@@ -53,18 +53,25 @@ impl MemoryStream {
     ///
     /// # Errors
     /// When the rows do not fit the schema; nothing is added then.
+    #[track_caller]
     pub fn add(&self, rows: RecordBatch) -> Result<Offset> {
-        self.core.clone()?.add(rows).map(Offset::from)
+        let location = std::panic::Location::caller();
+        self.core.clone()?.add(rows).map(Offset::from).map_err(|error| error.at(location))
     }
 
     /// Adds rows given as columns in the order of the schema.
     ///
     /// # Errors
     /// As [`add`](Self::add), and when the columns are not of one length.
+    #[track_caller]
     pub fn add_rows(&self, columns: impl IntoIterator<Item = ArrayRef>) -> Result<Offset> {
+        let location = std::panic::Location::caller();
+        self.add_columns(columns.into_iter().collect()).map_err(|error| error.at(location))
+    }
+
+    fn add_columns(&self, columns: Vec<ArrayRef>) -> Result<Offset> {
         let core = self.core.clone()?;
         let schema = core.schema();
-        let columns: Vec<ArrayRef> = columns.into_iter().collect();
         let named = schema.fields().iter().map(|field| field.name().as_str()).zip(columns.iter().cloned());
         if columns.len() != schema.fields().len() {
             let (wanted, got) = (schema.fields().len(), columns.len());
@@ -78,11 +85,13 @@ impl MemoryStream {
     ///
     /// # Errors
     /// When rows do not fit their stream's schema; nothing is added then.
+    #[track_caller]
     pub fn add_together<'a>(additions: impl IntoIterator<Item = (&'a Self, RecordBatch)>) -> Result<()> {
+        let location = std::panic::Location::caller();
         let additions: Vec<(MemoryStreamCore, RecordBatch)> =
             additions.into_iter().map(|(stream, rows)| Ok((stream.core.clone()?, rows))).collect::<Result<_>>()?;
         let additions: Vec<_> = additions.iter().map(|(core, rows)| (core, rows.clone())).collect();
-        MemoryStreamCore::add_together(&additions)
+        MemoryStreamCore::add_together(&additions).map_err(|error| error.at(location))
     }
 
     /// The stream as a table. Used twice in one plan it is one source whose rows feed both places.

@@ -8,7 +8,7 @@ use crate::clock::lock;
 use crate::error::{Error, Result};
 use crate::observability::StreamingQueryListener;
 use crate::query::StreamingQuery;
-use crate::runtime::ListenerBus;
+use crate::runtime::{ListenerBus, OnEnd};
 
 /// The active queries of a session, and its listeners.
 #[derive(Debug, Clone)]
@@ -26,8 +26,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     queries: Vec<Entry>,
-    /// Queries that ended since the last reset.
-    ended: Vec<Entry>,
+    /// How the first query that failed since the last reset ended, or else the last; `None` while none has ended.
+    ended: Option<Result<()>>,
 }
 
 #[derive(Debug, Clone)]
@@ -55,10 +55,6 @@ impl Place {
         self.is_filled = true;
         let mut state = lock(&self.shared.state);
         for entry in state.queries.iter_mut().filter(|entry| entry.id == self.id) {
-            entry.query = Some(query.clone());
-        }
-        // A query may have ended before this: then it is among the ended ones already.
-        for entry in state.ended.iter_mut().filter(|entry| entry.id == self.id) {
             entry.query = Some(query.clone());
         }
         crate::interrupt::add(query);
@@ -96,19 +92,13 @@ impl StreamingQueryManager {
     pub fn await_any_termination(&self) -> Result<()> {
         crate::interrupt::install();
         let state = lock(&self.shared.state);
-        let waited = self.shared.changed.wait_while(state, |state| state.ended.is_empty());
-        let ended: Vec<StreamingQuery> = waited
-            .unwrap_or_else(PoisonError::into_inner)
-            .ended
-            .iter()
-            .filter_map(|entry| entry.query.clone())
-            .collect();
-        ended.into_iter().try_for_each(|query| query.await_termination())
+        let waited = self.shared.changed.wait_while(state, |state| state.ended.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).ended.clone().unwrap_or(Ok(()))
     }
 
     /// Forgets the queries that have ended, so that [`await_any_termination`](Self::await_any_termination) waits for the next.
     pub fn reset_terminated(&self) {
-        lock(&self.shared.state).ended.clear();
+        lock(&self.shared.state).ended = None;
     }
 
     /// Adds a listener for the queries of this session. It is called on a thread of its own.
@@ -142,13 +132,15 @@ impl StreamingQueryManager {
     }
 
     /// What to call when the query of this id is over.
-    pub(crate) fn on_end(&self, id: Uuid) -> Box<dyn FnOnce() + Send> {
+    pub(crate) fn on_end(&self, id: Uuid) -> OnEnd {
         let shared = Arc::clone(&self.shared);
-        Box::new(move || {
+        Box::new(move |outcome| {
+            crate::interrupt::remove(id);
             let mut state = lock(&shared.state);
-            let (over, active) = std::mem::take(&mut state.queries).into_iter().partition(|entry| entry.id == id);
-            state.queries = active;
-            state.ended.extend::<Vec<_>>(over);
+            state.queries.retain(|entry| entry.id != id);
+            if !matches!(state.ended, Some(Err(_))) {
+                state.ended = Some(outcome.clone());
+            }
             shared.changed.notify_all();
         })
     }

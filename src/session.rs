@@ -68,6 +68,9 @@ impl Session {
     }
 
     /// A query in Spark SQL over temporary views and the tables of memory sinks; over streams too.
+    ///
+    /// What only static tables can run (`OVER`, subqueries in conditions, …) is planned by DataFusion as a whole and follows its rules
+    /// where they differ from Spark's: integers divide as integers, and column names keep their case.
     #[track_caller]
     pub fn sql(&self, text: impl Into<String>) -> DataFrame {
         self.data_frame(LogicalPlan::new(Relation::Sql(text.into())))

@@ -4,6 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+
 use crate::connector::options::Options;
 use crate::connector::sink::{SinkEnvironment, open_sink};
 use crate::connector::{Sink, SinkContext};
@@ -81,16 +84,21 @@ impl DataFrameWriter {
         if self.input.is_streaming() {
             return Err(crate::plan::Refusal::StreamUsedAsTable("write()").into());
         }
-        if path.exists() && !self.may_write(path)? {
-            return Ok(());
-        }
         let session = self.input.session();
         let (zone, clock, tables) =
             (session.settings().zone, Arc::clone(session.clock()), session.catalog().tables.clone());
         let environment = SinkEnvironment { zone, clock, tables };
         let target = path.to_string_lossy();
         let sink = open_sink(&self.format, &self.options, &self.partition_by, Some(&target), &environment)?;
-        self.write(sink.as_ref())
+        // Everything that can be wrong is found, and every row read, before anything is removed.
+        let schema = self.input.schema()?;
+        sink.check(OutputMode::Append, &schema)?;
+        let batches = self.input.collect()?;
+        let path = local_path(&target);
+        if path.exists() && !self.may_write(path)? {
+            return Ok(());
+        }
+        Self::write(sink.as_ref(), schema, &batches)
     }
 
     /// Whether to go on although the target is there.
@@ -108,16 +116,17 @@ impl DataFrameWriter {
         }
     }
 
-    fn write(&self, sink: &dyn Sink) -> Result<()> {
-        let batches = self.input.collect()?;
-        let schema = self.input.schema()?;
-        let mode = OutputMode::Append;
-        sink.check(mode, &schema)?;
-        let context = SinkContext { query: "write".to_string(), mode, schema, instance: 0 };
+    fn write(sink: &dyn Sink, schema: SchemaRef, batches: &[RecordBatch]) -> Result<()> {
+        let context = SinkContext { query: "write".to_string(), mode: OutputMode::Append, schema, instance: 0 };
         let mut writer = sink.open(&context)?;
         writer.begin(0)?;
         batches.iter().try_for_each(|batch| writer.write(batch))?;
         let prepared = writer.prepare()?;
         sink.committer(&context)?.commit(0, &[prepared])
     }
+}
+
+/// The path without the prefix of local files, as the file sinks read it.
+fn local_path(target: &str) -> &Path {
+    Path::new(target.strip_prefix("file://").or_else(|| target.strip_prefix("file:")).unwrap_or(target))
 }

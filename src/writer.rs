@@ -160,6 +160,10 @@ impl DataStreamWriter {
         let sink = self.open()?;
         let name = self.name.clone().unwrap_or_else(|| "query".to_string());
         let topology = analyzed.to_topology(&name, self.mode, sink)?;
+        if self.format.as_ref().is_some_and(|format| format.eq_ignore_ascii_case("memory")) {
+            // A new query starts with an empty table; one that is still written is left for the sink to refuse.
+            self.input.session().catalog().tables.remove(&name);
+        }
         let explained =
             format!("== Unresolved plan ==\n{}\n== Analyzed plan ==\n{}\n", self.input.plan(), analyzed.explain());
         query::start(self.input.session(), topology, &trigger, self.name, explained)
@@ -193,6 +197,9 @@ impl DataStreamWriter {
             (Some(_), Some(format)) => {
                 Err(Error::config(format!("the query has a sink of its own and the format `{format}`; choose one")))
             }
+            (Some(_), None) if self.path.is_some() || !self.partition_by.is_empty() => {
+                Err(Error::config("only files have a path and partition_by; this query has a sink of its own"))
+            }
             (Some(sink), None) => {
                 options.finish("a sink given as a value")?;
                 Ok(Arc::clone(sink))
@@ -205,8 +212,6 @@ impl DataStreamWriter {
                 if format.eq_ignore_ascii_case("memory") {
                     let no_name = || Error::config("the memory sink needs a name for its table; say .query_name(…)");
                     let name = self.name.as_ref().ok_or_else(no_name)?;
-                    // A new query starts with an empty table; one that is still written is left for the sink to refuse.
-                    session.catalog().tables.remove(name);
                     options.set("queryName", name);
                 }
                 let zone = session.settings().zone;

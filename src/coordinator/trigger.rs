@@ -56,7 +56,8 @@ impl Trigger {
         Self(Inner::AvailableNow)
     }
 
-    /// Rows flow through at once; `interval` is how often a checkpoint is taken.
+    /// Rows flow through at once; `interval` is how often a checkpoint is taken. As long as queries have no checkpoints, this is the
+    /// default trigger and the interval has no effect.
     pub fn continuous(interval: impl IntoDuration) -> Self {
         Self(Inner::Continuous(interval.into_duration_text()))
     }

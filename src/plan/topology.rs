@@ -343,7 +343,13 @@ impl TopologyBuilder {
     /// # Errors
     /// When a name is used twice, a node reads nothing or nobody reads it, a partitioning column does not exist, an
     /// operator cannot work on its inputs, or there is no source or sink.
+    #[track_caller]
     pub fn build(self) -> Result<Topology> {
+        let location = std::panic::Location::caller();
+        self.built().map_err(|error| error.at(location))
+    }
+
+    fn built(self) -> Result<Topology> {
         let mut topology = Topology { name: self.name, mode: self.mode, nodes: Vec::new(), edges: Vec::new() };
         for (index, (draft, inputs)) in self.nodes.into_iter().zip(self.inputs).enumerate() {
             topology.append(NodeId(index), draft, inputs)?;

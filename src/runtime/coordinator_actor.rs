@@ -3,7 +3,7 @@
 //! Owns: a query's sources, the table of its tasks, its deadline for stopping, and telling the world. Does not own: when
 //! epochs run (`coordinator::EpochMachine`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,10 @@ use crate::observability::trace;
 use crate::protocol::Epoch;
 use crate::task::{BeginEpoch, EpochAck, Reader, TaskId};
 
+/// A task that has not reported that it is gone this long after it was told to stop is left behind: a function of the user's
+/// blocks its thread.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// An epoch that gets no acknowledgement for this long is looked into.
 const STALL: Duration = Duration::from_secs(10);
 
@@ -39,8 +43,18 @@ pub(super) enum Report {
     Gone(TaskId),
     /// Whom a task waits for.
     Waits(TaskId, Waits),
+    /// Something outside the tasks failed.
+    Broken(Error),
     /// The sinks published an epoch, or failed to.
     Committed(Epoch, Result<()>),
+}
+
+/// Where a query stood when it was last looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Seen {
+    epoch: Epoch,
+    missing: usize,
+    outside: Option<&'static str>,
 }
 
 /// Whom a task waits for.
@@ -76,7 +90,8 @@ struct SourcesBack {
 enum SourceAnswer {
     Latest(Vec<Available>),
     Planned(Vec<Vec<Reader>>),
-    Committed,
+    /// With the sources' own counts.
+    Committed(Vec<BTreeMap<String, u64>>),
 }
 
 impl Message for Report {
@@ -96,6 +111,9 @@ pub(super) struct TaskEntry {
     pub address: TaskAddress,
 }
 
+/// Called once with a query's outcome.
+pub(crate) type OnEnd = Box<dyn FnOnce(&Result<()>) + Send>;
+
 /// What a coordinator is made of.
 pub(super) struct CoordinatorParts {
     pub machine: EpochMachine,
@@ -112,7 +130,7 @@ pub(super) struct CoordinatorParts {
     pub io: IoPool,
     pub listeners: ListenerBus,
     /// Called once when the query is over.
-    pub on_end: Box<dyn FnOnce() + Send>,
+    pub on_end: OnEnd,
 }
 
 /// Runs one query.
@@ -120,13 +138,14 @@ pub(super) struct CoordinatorActor {
     parts: CoordinatorParts,
     /// `None` while the sources are at work on the IO pool.
     sources: Option<Vec<Box<dyn Source>>>,
-    on_end: Option<Box<dyn FnOnce() + Send>>,
+    on_end: Option<OnEnd>,
     alive: BTreeSet<TaskId>,
     plan: Option<EpochPlan>,
     finished: Option<Box<FinishedEpoch>>,
     commit_started: i64,
     outcome: Result<()>,
     is_ending: bool,
+    was_asked_to_stop: bool,
     timer: Option<SpawnHandle>,
     waits: Vec<(TaskId, Waits)>,
 }
@@ -134,7 +153,7 @@ pub(super) struct CoordinatorActor {
 impl CoordinatorActor {
     pub(super) fn new(mut parts: CoordinatorParts) -> Self {
         let sources = Some(std::mem::take(&mut parts.sources));
-        let on_end = std::mem::replace(&mut parts.on_end, Box::new(|| ()));
+        let on_end = std::mem::replace(&mut parts.on_end, Box::new(|_| ()));
         let alive = (0..parts.tasks.len()).map(|index| TaskId(u32::try_from(index).unwrap_or(u32::MAX))).collect();
         Self {
             parts,
@@ -146,6 +165,7 @@ impl CoordinatorActor {
             commit_started: 0,
             outcome: Ok(()),
             is_ending: false,
+            was_asked_to_stop: false,
             timer: None,
             waits: Vec::new(),
         }
@@ -244,17 +264,16 @@ impl CoordinatorActor {
                     log::warn!(target: "millstream::runtime", "{} could not note a commit: {error}", source.description());
                 }
             }
-            Ok(SourceAnswer::Committed)
+            Ok(SourceAnswer::Committed(sources.iter().map(|source| source.metrics()).collect()))
         });
     }
 
     /// The epoch is through: shows its progress, then lets the machine go on.
-    fn epoch_done(&mut self, ctx: &mut Context<Self>) {
+    fn epoch_done(&mut self, metrics: Vec<BTreeMap<String, u64>>, ctx: &mut Context<Self>) {
         if let Some(mut epoch) = self.finished.take() {
             let now = self.now();
             trace::epoch(&self.parts.facts.path, epoch.plan.barrier.epoch, "epoch_committed");
             epoch.durations.insert("commitOffsets", now - self.commit_started);
-            let metrics = self.sources.iter().flatten().map(|source| source.metrics()).collect();
             let progress = self.parts.facts.progress(&epoch, &self.parts.roles, metrics, now);
             self.parts.listeners.publish(QueryEvent::Progress(Box::new(progress.clone())));
             self.parts.state.add_progress(progress);
@@ -311,23 +330,36 @@ impl CoordinatorActor {
         for task in &self.parts.tasks {
             post_to(&task.address.abort, Abort);
         }
+        ctx.run_later(GRACE, |me, ctx| {
+            let left: Vec<String> = me.alive.iter().map(|task| me.task_name(*task)).collect();
+            trace::stalled(
+                &me.parts.facts.path,
+                me.parts.machine.epoch(),
+                &format!("{} did not stop", left.join(", ")),
+            );
+            me.publish_end(ctx);
+        });
         self.end_when_all_are_gone(ctx);
     }
 
     fn end_when_all_are_gone(&mut self, ctx: &mut Context<Self>) {
-        if !self.is_ending || !self.alive.is_empty() {
-            return;
+        if self.is_ending && self.alive.is_empty() {
+            self.publish_end(ctx);
         }
+    }
+
+    fn publish_end(&mut self, ctx: &mut Context<Self>) {
         let outcome = self.outcome.clone();
         match &outcome {
             Ok(()) => trace::lifecycle(&self.parts.facts.path, "query_stopped"),
             Err(error) => trace::failed(&self.parts.facts.path, self.parts.machine.epoch(), error),
         }
         if let Some(on_end) = self.on_end.take() {
-            on_end();
+            on_end(&outcome);
         }
         let event = self.parts.facts.terminated_event(outcome.clone().err());
-        self.parts.state.end(outcome);
+        let how = if self.was_asked_to_stop { "Stopped" } else { "Ended: the sources have nothing more to give" };
+        self.parts.state.end(outcome, how);
         self.parts.listeners.publish(QueryEvent::Terminated(event));
         ctx.stop();
     }
@@ -337,13 +369,15 @@ impl CoordinatorActor {
     }
 
     /// Looks at an epoch that has not moved for a while: asks every task that is late whom it waits for.
-    fn look_for_stall(&mut self, seen: (Epoch, usize), ctx: &mut Context<Self>) -> (Epoch, usize) {
+    fn look_for_stall(&mut self, seen: Seen, ctx: &mut Context<Self>) -> Seen {
         let missing = self.parts.machine.missing();
-        let now = (self.parts.machine.epoch(), missing.len());
-        if !self.waits.is_empty() {
-            self.report_stall();
+        let now = Seen { epoch: self.parts.machine.epoch(), missing: missing.len(), outside: self.waits_outside() };
+        if now != seen || self.is_ending {
+            return now;
         }
-        if now == seen && !missing.is_empty() && !self.is_ending {
+        if let Some(outside) = now.outside {
+            trace::stalled(&self.parts.facts.path, now.epoch, &format!("the coordinator waits for {outside}"));
+        } else if !missing.is_empty() {
             for task in missing {
                 if let Some(entry) = self.parts.tasks.get(task.0 as usize) {
                     post_to(&entry.address.inspect, Inspect);
@@ -352,6 +386,15 @@ impl CoordinatorActor {
             ctx.run_later(Duration::from_millis(200), |me, _| me.report_stall());
         }
         now
+    }
+
+    /// What the coordinator itself waits for.
+    fn waits_outside(&self) -> Option<&'static str> {
+        match (&self.sources, &self.finished) {
+            (None, _) => Some("a source"),
+            (Some(_), Some(_)) => Some("the commit of a sink"),
+            (Some(_), None) => None,
+        }
     }
 
     /// One line that says who waits for whom, ending with those who wait for nobody.
@@ -371,14 +414,29 @@ impl CoordinatorActor {
                 (None, receivers, _) => story.push(format!("{name} waits for credit of {}", names(receivers))),
             }
         }
-        trace::stalled(&self.parts.facts.path, self.parts.machine.epoch(), &story.join("; "));
+        if !story.is_empty() {
+            trace::stalled(&self.parts.facts.path, self.parts.machine.epoch(), &story.join("; "));
+        }
     }
 
-    fn watch(seen: (Epoch, usize), ctx: &mut Context<Self>) {
+    fn watch(seen: Seen, ctx: &mut Context<Self>) {
         ctx.run_later(STALL, move |me, ctx| {
             let seen = me.look_for_stall(seen, ctx);
             Self::watch(seen, ctx);
         });
+    }
+}
+
+/// A second line, should the coordinator ever go without an outcome: nobody waits for ever.
+impl Drop for CoordinatorActor {
+    fn drop(&mut self) {
+        let Some(on_end) = self.on_end.take() else { return };
+        for task in &self.parts.tasks {
+            post_to(&task.address.abort, Abort);
+        }
+        let outcome = Err(Error::internal("the coordinator disappeared"));
+        on_end(&outcome);
+        self.parts.state.end(outcome, "Stopped");
     }
 }
 
@@ -390,7 +448,7 @@ impl Actor for CoordinatorActor {
         self.parts.listeners.publish(QueryEvent::Started(self.parts.facts.started_event()));
         let initial = std::mem::take(&mut self.parts.initial);
         self.tell_machine(Event::Opened(initial), ctx);
-        Self::watch((0, 0), ctx);
+        Self::watch(Seen::default(), ctx);
     }
 }
 
@@ -412,6 +470,7 @@ impl Handler<Report> for CoordinatorActor {
                 }
                 self.end_when_all_are_gone(ctx);
             }
+            Report::Broken(error) => self.end(Err(error), ctx),
             Report::Waits(task, waits) => self.waits.push((task, waits)),
             Report::Committed(epoch, result) => match result {
                 Ok(()) => self.committed(ctx),
@@ -435,7 +494,7 @@ impl Handler<SourcesBack> for CoordinatorActor {
                 self.tell_machine(Event::Latest(available), ctx);
             }
             Ok(SourceAnswer::Planned(planned)) => self.begin(planned, ctx),
-            Ok(SourceAnswer::Committed) => self.epoch_done(ctx),
+            Ok(SourceAnswer::Committed(metrics)) => self.epoch_done(metrics, ctx),
             Err(error) => self.end(Err(error), ctx),
         }
     }
@@ -450,6 +509,7 @@ impl Handler<Request> for CoordinatorActor {
             Request::News => self.tell_machine(Event::News, ctx),
             Request::ClockMoved => self.tell_machine(Event::Timer, ctx),
             Request::Stop { deadline } => {
+                self.was_asked_to_stop = true;
                 self.tell_machine(Event::Stop, ctx);
                 if !self.is_ending {
                     ctx.run_later(deadline, |me, ctx| me.end(Ok(()), ctx));

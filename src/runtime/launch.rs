@@ -9,7 +9,7 @@ use actix::{Actor, Addr, AsyncContext, Context};
 use uuid::Uuid;
 
 use super::checkpoint_actor::CheckpointActor;
-use super::coordinator_actor::{CoordinatorActor, CoordinatorParts, Request, TaskEntry};
+use super::coordinator_actor::{CoordinatorActor, CoordinatorParts, OnEnd, Report, Request, TaskEntry};
 use super::engine::Engine;
 use super::facts::{Facts, Roles};
 use super::io_pool::contained;
@@ -21,6 +21,7 @@ use super::task_actor::{
     source_address,
 };
 use crate::clock::Clock;
+use crate::connector::source::memory;
 use crate::connector::{Offset, Sink, SinkCommitter, SinkContext, SinkWriter, Source, SourceWaker};
 use crate::coordinator::{EpochMachine, TriggerKind};
 use crate::error::Result;
@@ -42,7 +43,7 @@ pub(crate) struct LaunchOptions {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) listeners: ListenerBus,
     /// Called once, when the query is over.
-    pub(crate) on_end: Box<dyn FnOnce() + Send>,
+    pub(crate) on_end: OnEnd,
 }
 
 /// How handles reach a running query.
@@ -79,6 +80,7 @@ pub(crate) fn launch(topology: &Topology, options: LaunchOptions, state: Arc<Que
     let initial =
         contained("a source", || sources.iter_mut().map(|source| source.initial()).collect::<Result<Vec<_>>>())?;
     if options.trigger == TriggerKind::AvailableNow {
+        let _none_are_added = memory::hold_additions();
         contained("a source", || sources.iter_mut().zip(&initial).try_for_each(|(source, from)| source.fix_end(from)))?;
     }
     let query = options.name.clone().unwrap_or_else(|| options.id.to_string());
@@ -187,7 +189,14 @@ impl Launch<'_> {
             let me = ctx.address();
             for source in &mut sources {
                 let me = me.clone();
-                source.subscribe(SourceWaker::new(move || post(&me, Request::News)));
+                let waker = SourceWaker::new(move || post(&me, Request::News));
+                let subscribed = contained("a source", || {
+                    source.subscribe(waker);
+                    Ok(())
+                });
+                if let Err(error) = subscribed {
+                    post(&ctx.address(), Report::Broken(error));
+                }
             }
             let clock_listener = me.clone();
             clock.subscribe(Box::new(move || post(&clock_listener, Request::ClockMoved)));

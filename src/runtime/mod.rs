@@ -28,6 +28,7 @@ mod post;
 mod query_state;
 mod task_actor;
 
+pub(crate) use coordinator_actor::OnEnd;
 pub(crate) use engine::Engine;
 #[cfg(test)]
 pub(crate) use launch::prepare_operator;

@@ -115,15 +115,12 @@ impl QueryState {
         self.changed.notify_all();
     }
 
-    /// The query is over; the first outcome stays.
-    pub(super) fn end(&self, outcome: Result<()>) {
+    /// The query is over; the first outcome stays. `how` says how it came to a good end.
+    pub(super) fn end(&self, outcome: Result<()>, how: &str) {
         let mut inner = lock(&self.inner);
         if inner.outcome.is_none() {
-            let message = outcome
-                .as_ref()
-                .err()
-                .map_or_else(|| "Stopped".to_string(), |e| format!("Terminated with exception: {e}"));
-            inner.status = status_of(&message, false, false);
+            let failed = outcome.as_ref().err().map(|error| format!("Terminated with exception: {error}"));
+            inner.status = status_of(failed.as_deref().unwrap_or(how), false, false);
             inner.outcome = Some(outcome);
         }
         drop(inner);

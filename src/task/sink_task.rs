@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{Effect, EpochAck, InputChannel, Progress, TaskId, TaskReport, Wiring};
 use crate::connector::{Prepared, SinkWriter};
@@ -14,6 +15,21 @@ use crate::types::user_batch;
 /// The most batches one job writes, so that credit flows back while a slow sink works.
 const JOB_BATCHES: usize = 4;
 
+/// A writer that is told to abort if it goes while an epoch is open: its query failed or was stopped.
+struct OpenWriter {
+    writer: Box<dyn SinkWriter>,
+    is_in_epoch: bool,
+}
+
+impl Drop for OpenWriter {
+    fn drop(&mut self) {
+        if self.is_in_epoch {
+            // A panic here must not meet one that is under way.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.writer.abort()));
+        }
+    }
+}
+
 /// What is to be done with the writer, in order.
 #[derive(Debug)]
 enum SinkStep {
@@ -25,14 +41,14 @@ enum SinkStep {
 
 /// Work for a thread that may block; gives the writer back.
 pub(crate) struct SinkJob {
-    writer: Box<dyn SinkWriter>,
+    writer: OpenWriter,
     epoch: u64,
     steps: Vec<SinkStep>,
 }
 
 /// What became of a [`SinkJob`].
 pub(crate) struct SinkDone {
-    writer: Box<dyn SinkWriter>,
+    writer: OpenWriter,
     /// Channel, rows and bytes of each batch written.
     written: Vec<(usize, u64, u64)>,
     prepared: Option<(Barrier, Prepared)>,
@@ -46,10 +62,7 @@ impl SinkJob {
     pub(crate) fn run(mut self) -> Result<SinkDone> {
         let mut done = (Vec::new(), None);
         for step in mem::take(&mut self.steps) {
-            if let Err(error) = self.run_step(step, &mut done) {
-                self.writer.abort();
-                return Err(error);
-            }
+            self.run_step(step, &mut done)?;
         }
         Ok(SinkDone { writer: self.writer, written: done.0, prepared: done.1 })
     }
@@ -61,13 +74,20 @@ impl SinkJob {
         done: &mut (Vec<(usize, u64, u64)>, Option<(Barrier, Prepared)>),
     ) -> Result<()> {
         match step {
-            SinkStep::Begin => self.writer.begin(self.epoch)?,
+            SinkStep::Begin => {
+                self.writer.is_in_epoch = true;
+                self.writer.writer.begin(self.epoch)?;
+            }
             SinkStep::Write(channel, batch) => {
                 let (rows, bytes) = (batch.rows() as u64, batch.bytes() as u64);
-                self.writer.write(&user_batch(batch.records)?)?;
+                self.writer.writer.write(&user_batch(batch.records)?)?;
                 done.0.push((channel, rows, bytes));
             }
-            SinkStep::Prepare(barrier) => done.1 = Some((barrier, self.writer.prepare()?)),
+            SinkStep::Prepare(barrier) => {
+                let prepared = self.writer.writer.prepare()?;
+                self.writer.is_in_epoch = false;
+                done.1 = Some((barrier, prepared));
+            }
         }
         Ok(())
     }
@@ -91,7 +111,7 @@ pub(crate) struct SinkTask {
     gate: InputGate,
     ledgers: Vec<CreditLedger>,
     inputs: Vec<InputChannel>,
-    writer: Option<Box<dyn SinkWriter>>,
+    writer: Option<OpenWriter>,
     epoch: u64,
     report: TaskReport,
 }
@@ -104,7 +124,7 @@ impl SinkTask {
             gate: InputGate::new(&wiring.ports()),
             ledgers: wiring.inputs.iter().map(|_| CreditLedger::new(wiring.window)).collect(),
             inputs: wiring.inputs.clone(),
-            writer: Some(writer),
+            writer: Some(OpenWriter { writer, is_in_epoch: false }),
             epoch: first_epoch,
             report: TaskReport::default(),
         }

@@ -182,3 +182,60 @@ fn under_ansi_rules_a_bad_cast_fails_the_query_and_names_the_value() {
     lines.add_rows([strings(&["12", "twelve"])]).unwrap();
     assert_says(&message(query.process_all_available()), &["twelve", "INT"]);
 }
+
+/// A source of a user's that panics where it is only asked for its counts.
+#[derive(Clone)]
+struct Fragile;
+
+impl millstream::connector::Source for Fragile {
+    fn schema(&self) -> millstream::arrow::datatypes::SchemaRef {
+        std::sync::Arc::new(millstream::arrow::datatypes::Schema::empty())
+    }
+    fn description(&self) -> String {
+        "Fragile".to_string()
+    }
+    fn initial(&mut self) -> Result<millstream::connector::Offset> {
+        Ok(0.into())
+    }
+    fn latest(
+        &mut self,
+        _: &millstream::connector::Offset,
+        _: millstream::connector::ReadLimit,
+    ) -> Result<millstream::connector::Offset> {
+        Ok(1.into())
+    }
+    fn plan(
+        &mut self,
+        _: &millstream::connector::Offset,
+        _: &millstream::connector::Offset,
+        _: usize,
+    ) -> Result<Vec<Box<dyn millstream::connector::SplitReader>>> {
+        Ok(Vec::new())
+    }
+    fn fix_end(&mut self, _: &millstream::connector::Offset) -> Result<()> {
+        Ok(())
+    }
+    fn metrics(&self) -> std::collections::BTreeMap<String, u64> {
+        panic!("no counts today")
+    }
+}
+
+#[test]
+fn a_source_that_panics_anywhere_fails_its_query_alone() {
+    let session = session(1);
+    let mut topology = Topology::builder("fragile");
+    let rows = topology.source("rows", Fragile);
+    topology.sink("print", Console::new().writer(std::sync::Arc::new(std::sync::Mutex::new(Vec::new())))).after(rows);
+    let query = session.run(topology.build().unwrap(), Trigger::default()).unwrap();
+    assert_says(&message(query.await_termination()), &["a source panicked", "no counts today"]);
+    assert!(session.streams().active().is_empty());
+}
+
+#[test]
+fn a_path_for_a_sink_without_one_is_refused() {
+    let session = session(1);
+    let lines = text_stream(&session).to_df();
+    let writer = lines.write_stream().foreach_batch(|_, _| Ok::<(), Error>(()));
+    assert_says(&message(writer.clone().start_path("/tmp/x")), &["only files have a path"]);
+    assert_says(&message(writer.partition_by("value").start()), &["only files have a path"]);
+}

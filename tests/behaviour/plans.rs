@@ -113,3 +113,37 @@ fn an_epoch_whose_rows_are_all_filtered_shows_the_table_again_in_complete_mode()
     assert_eq!(query.last_progress().unwrap().sink.num_output_rows, 1);
     query.stop().unwrap();
 }
+
+#[test]
+fn a_limit_below_an_aggregation_holds_for_the_life_of_the_query() {
+    let session = session(2);
+    let stream = MemoryStream::new(&session, "n BIGINT");
+    let query = into_memory(&stream.to_df().limit(5).agg(count_all()), "n", OutputMode::Complete);
+    for _ in 0..3 {
+        stream.add_rows([numbers(&[1, 2, 3])]).unwrap();
+        query.process_all_available().unwrap();
+    }
+    assert_eq!(rows(&session.table("n")), ["5"]);
+    query.stop().unwrap();
+}
+
+#[test]
+fn a_union_of_tables_has_the_common_type() {
+    let session = session(1);
+    let union = session.sql("SELECT 1 AS a").union(&session.sql("SELECT 1.5D AS a"));
+    assert_eq!(union.schema().unwrap().field(0).data_type(), &millstream::arrow::datatypes::DataType::Float64);
+    assert_eq!(sorted(&union.select([col("a").cast("int")])), ["1", "1"]);
+    let lines = text_stream(&session).to_df();
+    let error = crate::support::message(lines.union(&lines.select([length("value").alias("value")])).schema());
+    crate::support::assert_says(&error, &["`value` is STRING on one side and INT on the other", "cast one of them"]);
+}
+
+#[test]
+fn a_column_is_added_beside_columns_of_one_name() {
+    let session = session(1);
+    let pair = session.sql("SELECT 1 AS id").join(&session.sql("SELECT 2 AS id"), true, JoinType::Inner);
+    assert_eq!(rows(&pair.with_column("n", lit(3))), ["1|2|3"]);
+    let lists = session.sql("SELECT 'a b' AS v").with_column("v", explode(split("v", " ")));
+    assert_eq!(sorted(&lists), ["a", "b"]);
+    assert_eq!(rows(&session.sql("SELECT 1 AS a, 2 AS b").drop([expr("a")])), ["2"]);
+}

@@ -27,6 +27,7 @@ fn stopping_is_idempotent_and_leaves_the_session_usable() {
     assert_eq!(session.streams().get(query.id()).unwrap().run_id(), query.run_id());
     query.stop().unwrap();
     query.stop().unwrap();
+    assert_eq!(query.status().message, "Stopped");
     assert!(!query.is_active());
     assert!(session.streams().active().is_empty());
     query.await_termination().unwrap();

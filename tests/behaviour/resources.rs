@@ -46,3 +46,25 @@ fn a_hundred_queries_live_side_by_side() {
     session.stop().unwrap();
     assert!(session.streams().active().is_empty());
 }
+
+/// A function that never returns holds its thread; the query is over all the same.
+#[test]
+fn a_blocked_function_does_not_keep_a_query_from_being_stopped() {
+    use millstream::arrow::datatypes::DataType;
+    let session = session(1);
+    let (entered, waiting) = channel();
+    let (release, gate) = channel::<()>();
+    let (entered, gate) = (Mutex::new(entered), Mutex::new(gate));
+    session.register_udf(ScalarUdf::new("stuck", vec![DataType::Utf8], DataType::Utf8, move |columns| {
+        let _ = entered.lock().unwrap().send(());
+        let _ = gate.lock().unwrap().recv();
+        Ok(columns[0].clone())
+    }));
+    let lines = text_stream(&session);
+    let query = into_memory(&lines.to_df().select([expr("stuck(value)")]), "stuck", OutputMode::Append);
+    lines.add_rows([crate::support::strings(&["a"])]).unwrap();
+    waiting.recv().unwrap();
+    query.stop_within(std::time::Duration::from_millis(1)).unwrap();
+    assert!(!query.is_active());
+    drop(release);
+}

@@ -100,3 +100,20 @@ fn the_schema_is_printed_as_spark_does() {
     frame.print_schema().unwrap();
     frame.show().unwrap();
 }
+
+#[test]
+fn a_table_can_overwrite_what_it_was_read_from_and_a_wrong_write_removes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let target = directory.path().join("people");
+    let path = target.to_string_lossy().into_owned();
+    let session = session(1);
+    let people = people(&session);
+    people.write().option("header", true).save(&target).unwrap();
+    assert_says(&message(people.write().format("cvs").mode(SaveMode::Overwrite).save(&target)), &["cvs"]);
+    assert_says(&message(people.select(["nam"]).write().mode(SaveMode::Overwrite).save(&target)), &["nam"]);
+    let read = || session.read().option("header", true).csv(path.clone());
+    assert_eq!(read().count_rows().unwrap(), 3);
+    read().filter("id > 1").write().option("header", true).mode(SaveMode::Overwrite).save(&target).unwrap();
+    assert_eq!(read().count_rows().unwrap(), 2);
+    assert_says(&message(people.write().save(format!("file://{path}"))), &["exists already"]);
+}

@@ -24,7 +24,7 @@ fn words_of_a_socket_are_counted_until_the_peer_closes() {
         drop(peer);
         query.await_termination().unwrap();
         assert!(!query.is_active());
-        assert_eq!(query.status().message, "Stopped");
+        assert_eq!(query.status().message, "Ended: the sources have nothing more to give");
         let expected = ["be|2", "is|1", "not|1", "or|1", "that|1", "to|2", "问题|1"];
         assert_eq!(sorted(&session.table("counts")), expected, "parallelism {parallelism}");
     }

@@ -266,10 +266,17 @@ impl Lowering {
         else {
             return Err(Refusal::Offset.into());
         };
-        let scope = if self.mode == OutputMode::Complete { LimitScope::Epoch } else { LimitScope::Stream };
+        // Above an aggregation each epoch brings the whole table; below one, rows come once.
+        let scope = if shows_table_again(&limit.input) { LimitScope::Epoch } else { LimitScope::Stream };
         let name = self.name("limit");
         Ok(self.builder.operator(name, Limit::new(count as u64, scope)).gathered_from(input))
     }
+}
+
+/// Whether the rows of `plan` come again in every epoch, as an aggregation's do in complete mode, the only one a limit may stand
+/// above one in.
+fn shows_table_again(plan: &TypedPlan) -> bool {
+    matches!(plan, TypedPlan::Aggregate(_)) || plan.inputs().into_iter().any(shows_table_again)
 }
 
 /// The source's columns a scan reads.

@@ -10,8 +10,10 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{Column, NullHandling, UnnestOptions};
 use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::type_coercion::binary::type_union_coercion;
 use datafusion::logical_expr::{
-    Expr as TypedExpr, ExprSchemable, JoinType as TypedJoin, LogicalPlan as TypedPlan, LogicalPlanBuilder, SortExpr,
+    Cast, Expr as TypedExpr, ExprSchemable, JoinType as TypedJoin, LogicalPlan as TypedPlan, LogicalPlanBuilder,
+    SortExpr,
 };
 
 use super::expressions::ExpressionResolver;
@@ -26,7 +28,7 @@ use crate::expr::{Expr, ExprNode, is_explode};
 use crate::plan::catalog::NamedTable;
 use crate::plan::logical::{JoinOn, JoinType, LogicalPlan, ReadSpec, Relation, SetOperation};
 use crate::plan::{PlanContext, Refusal};
-use crate::types::{engine_batch, engine_schema, type_name};
+use crate::types::{engine_batch, engine_schema, engine_type, type_name};
 
 /// A typed plan and the names its columns go by.
 #[derive(Debug, Clone)]
@@ -267,31 +269,36 @@ impl<'a> Resolver<'a> {
         if columns.iter().any(grouping::aggregates) {
             return self.aggregate(input, crate::plan::logical::Grouping::Simple, &[], columns, false, None);
         }
-        let mut new = Vec::new();
-        let mut exploded: Option<Explode> = None;
+        let mut selected = Selected::default();
         for column in columns {
-            let column = parsed(column)?;
-            if let ExprNode::Star(of) = column.node() {
-                let all = input.scope.star(of.as_deref()).map_err(|error| error.at(column.location()))?;
-                new.extend(all.into_iter().map(NewColumn::kept));
-                continue;
-            }
-            if let Some(explode) = Explode::of(&column, new.len()) {
-                if exploded.is_some() {
-                    let message =
-                        "only one explode(…) can stand in one select(…); put the second into a select of its own";
-                    return Err(Error::plan(message).at(column.location()));
-                }
-                new.push(NewColumn::named(self.list(&input, &explode.list)?, explode.name.clone()));
-                exploded = Some(explode);
-                continue;
-            }
-            let value = self.expressions(&input).resolve(&column)?;
-            let qualifier = kept_qualifier(&column, &input.scope);
-            new.push(NewColumn { value, name: column.output_name(), qualifier });
+            self.select_column(&input, &parsed(column)?, &mut selected)?;
         }
-        let projected = self.project(&input, new)?;
-        match exploded {
+        self.selected(&input, selected)
+    }
+
+    /// Adds the columns that one entry of a select list makes.
+    fn select_column(&self, input: &Resolved, column: &Expr, selected: &mut Selected) -> Result<()> {
+        if let ExprNode::Star(of) = column.node() {
+            let all = input.scope.star(of.as_deref()).map_err(|error| error.at(column.location()))?;
+            selected.columns.extend(all.into_iter().map(NewColumn::kept));
+        } else if let Some(explode) = Explode::of(column, selected.columns.len()) {
+            if selected.explode.is_some() {
+                let message = "only one explode(…) can stand in one select(…); put the second into a select of its own";
+                return Err(Error::plan(message).at(column.location()));
+            }
+            selected.columns.push(NewColumn::named(self.list(input, &explode.list)?, explode.name.clone()));
+            selected.explode = Some(explode);
+        } else {
+            let value = self.expressions(input).resolve(column)?;
+            let qualifier = kept_qualifier(column, &input.scope);
+            selected.columns.push(NewColumn { value, name: column.output_name(), qualifier });
+        }
+        Ok(())
+    }
+
+    fn selected(&mut self, input: &Resolved, selected: Selected) -> Result<Resolved> {
+        let projected = self.project(input, selected.columns)?;
+        match selected.explode {
             None => Ok(projected),
             Some(explode) => Self::explode(projected, &explode),
         }
@@ -321,22 +328,20 @@ impl<'a> Resolver<'a> {
     }
 
     fn with_columns(&mut self, input: &LogicalPlan, columns: &[(String, Expr)]) -> Result<Resolved> {
-        let here = input.location();
         let input = self.resolve(input)?;
-        let mut list: Vec<Expr> = Vec::new();
+        let mut selected = Selected::default();
         for own in &input.scope.columns {
-            let replaced = columns.iter().find(|(name, _)| name.eq_ignore_ascii_case(&own.name));
-            list.push(match replaced {
-                Some((name, value)) => aliased(value, name),
-                None => own_column(own, here),
-            });
+            match columns.iter().find(|(name, _)| name.eq_ignore_ascii_case(&own.name)) {
+                Some((name, value)) => self.select_column(&input, &aliased(value, name)?, &mut selected)?,
+                None => selected.columns.push(NewColumn::kept(own)),
+            }
         }
         for (name, value) in columns {
             if !input.scope.columns.iter().any(|own| own.name.eq_ignore_ascii_case(name)) {
-                list.push(aliased(value, name));
+                self.select_column(&input, &aliased(value, name)?, &mut selected)?;
             }
         }
-        self.select(input, &list)
+        self.selected(&input, selected)
     }
 
     fn rename(&mut self, input: &LogicalPlan, names: &[(String, String)]) -> Result<Resolved> {
@@ -351,6 +356,7 @@ impl<'a> Resolver<'a> {
 
     fn drop_columns(&mut self, input: &LogicalPlan, columns: &[Expr]) -> Result<Resolved> {
         let input = self.resolve(input)?;
+        let columns = columns.iter().map(parsed).collect::<Result<Vec<_>>>()?;
         let is_dropped = |own: &ScopeColumn| {
             columns.iter().any(|column| match column.node() {
                 ExprNode::Column(parts) => match parts.as_slice() {
@@ -533,12 +539,18 @@ impl<'a> Resolver<'a> {
                 "union needs the same number of columns, but one side has {count}, the other {other}"
             )));
         }
-        Self::same_types(&left, &right)?;
+        let types = Self::common_types(&left, &right)?;
         // Both sides get the same internal names, which the union keeps.
         let names: Vec<String> = left.scope.columns.iter().map(|column| column.name.clone()).collect();
         let internal: Vec<String> = names.iter().map(|name| self.internal(name)).collect();
         let under = |side: &Resolved| {
-            let exprs = side.scope.columns.iter().zip(&internal).map(|(column, name)| column.reference().alias(name));
+            let columns = side.scope.columns.iter().zip(&internal).zip(side.plan.schema().fields().iter().zip(&types));
+            let exprs = columns.map(|((column, name), (field, wanted))| {
+                if field.data_type() == wanted {
+                    return column.reference().alias(name);
+                }
+                TypedExpr::Cast(Cast::new(Box::new(column.reference()), wanted.clone())).alias(name)
+            });
             LogicalPlanBuilder::from(side.plan.clone()).project(exprs).and_then(LogicalPlanBuilder::build)
         };
         let (first, second) = (under(&left).map_err(translated)?, under(&right).map_err(translated)?);
@@ -563,23 +575,23 @@ impl<'a> Resolver<'a> {
         self.project(right, columns)
     }
 
-    /// A stream's union does not convert: what would be cast is said instead.
-    fn same_types(left: &Resolved, right: &Resolved) -> Result<()> {
-        if !left.is_streaming {
-            return Ok(());
-        }
+    /// The types of a union's columns. A stream's union does not convert: what would be cast is said instead.
+    fn common_types(left: &Resolved, right: &Resolved) -> Result<Vec<DataType>> {
         let sides = left.plan.schema().fields().iter().zip(right.plan.schema().fields()).zip(&left.scope.columns);
+        let mut types = Vec::new();
         for ((own, other), column) in sides {
-            if own.data_type() != other.data_type() {
-                return Err(Error::plan(format!(
-                    "union: column `{}` is {} on one side and {} on the other; cast one of them",
-                    column.name,
-                    type_name(own.data_type()),
-                    type_name(other.data_type())
-                )));
+            let (own, other) = (own.data_type(), other.data_type());
+            let common = if own == other { Some(own.clone()) } else { type_union_coercion(own, other) };
+            match common {
+                Some(common) if own == other || !left.is_streaming => types.push(engine_type(&common)),
+                _ => {
+                    let (name, own, other) = (&column.name, type_name(own), type_name(other));
+                    let message = format!("union: column `{name}` is {own} on one side and {other} on the other");
+                    return Err(Error::plan(message + "; cast one of them"));
+                }
             }
         }
-        Ok(())
+        Ok(types)
     }
 
     fn set_operation(&mut self, left: &LogicalPlan, right: &LogicalPlan, operation: SetOperation) -> Result<Resolved> {
@@ -598,6 +610,13 @@ impl<'a> Resolver<'a> {
         };
         Ok(Self::with_plan(left, plan.map_err(translated)?))
     }
+}
+
+/// A select list while it is resolved.
+#[derive(Default)]
+struct Selected {
+    columns: Vec<NewColumn>,
+    explode: Option<Explode>,
 }
 
 /// An explode that stands in a select list.
@@ -627,13 +646,10 @@ impl Explode {
     }
 }
 
-fn aliased(value: &Expr, name: &str) -> Expr {
-    Expr::with_location(ExprNode::Alias(value.clone(), name.to_string()), value.location())
-}
-
-fn own_column(own: &ScopeColumn, location: &'static std::panic::Location<'static>) -> Expr {
-    let parts = own.qualifier.iter().chain([&own.name]).cloned().collect();
-    Expr::with_location(ExprNode::Column(parts), location)
+fn aliased(value: &Expr, name: &str) -> Result<Expr> {
+    let value = parsed(value)?;
+    let location = value.location();
+    Ok(Expr::with_location(ExprNode::Alias(value, name.to_string()), location))
 }
 
 /// SQL text as the expression it says; anything else as it is.
