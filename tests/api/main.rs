@@ -75,7 +75,7 @@ fn event_time_plans_compile_and_say_that_they_are_to_come() {
     let stream = MemoryStream::new(&session, "eventTime TIMESTAMP, word STRING").to_df();
     let marked = stream.with_watermark("eventTime", "10 minutes");
     let keyed = stream.group_by((window("eventTime", "5 minutes"), "word")).count();
-    let sliding = stream.group_by(window_sliding("eventTime", Duration::from_secs(600), "5 minutes")).count();
+    let sliding = stream.group_by(window_sliding("eventTime", Duration::from_mins(10), "5 minutes")).count();
     let shifted = stream.group_by(window_sliding_from("eventTime", "10 minutes", "5 minutes", "2 minutes")).count();
     let sessions = stream.group_by((session_window("eventTime", "5 minutes"), "word")).count();
     let deduplicated = stream.drop_duplicates_within_watermark(["word"]);
