@@ -10,6 +10,7 @@ pub use crate::expr::functions::*;
 pub use crate::expr::{Expr, IntoCondition, IntoExprs, IntoNames, IntoOperand, ScalarUdf};
 pub use crate::grouped::GroupedData;
 pub use crate::memory_stream::MemoryStream;
+pub use crate::observability::{QueryIdleEvent, QueryStartedEvent, QueryTerminatedEvent};
 pub use crate::observability::{StreamingQueryListener, StreamingQueryProgress, StreamingQueryStatus};
 pub use crate::operator::{CountBy, Explode};
 pub use crate::plan::JoinType;

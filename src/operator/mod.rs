@@ -221,6 +221,11 @@ impl Output {
         self.items.len() >= ROOMY
     }
 
+    /// Takes out what was put in, in order: what a test of an operator looks at.
+    pub fn take_batches(&mut self) -> Vec<RecordBatch> {
+        self.take().into_iter().map(|(_, batch)| batch.records).collect()
+    }
+
     pub(crate) fn take(&mut self) -> Vec<(Route, Batch)> {
         std::mem::take(&mut self.items)
     }
