@@ -585,5 +585,8 @@ fn an_operator_is_tested_without_a_runtime() {
     for _ in 0..3 {
         assert_eq!(limit.on_batch(0, Batch::from(rows.clone()), &mut output).unwrap(), Flow::Done);
     }
-    assert_eq!(output.take_batches().iter().map(|batch| batch.num_rows()).sum::<usize>(), 2);
+    assert_eq!(
+        output.take_batches().iter().map(millstream::arrow::record_batch::RecordBatch::num_rows).sum::<usize>(),
+        2
+    );
 }
