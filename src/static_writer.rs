@@ -9,7 +9,7 @@ use arrow::record_batch::RecordBatch;
 
 use crate::connector::options::Options;
 use crate::connector::sink::{SinkEnvironment, open_sink};
-use crate::connector::{Sink, SinkContext};
+use crate::connector::{Sink, SinkContext, local_path};
 use crate::dataframe::DataFrame;
 use crate::error::{Error, Result};
 use crate::expr::IntoNames;
@@ -90,30 +90,26 @@ impl DataFrameWriter {
         let environment = SinkEnvironment { zone, clock, tables };
         let target = path.to_string_lossy();
         let sink = open_sink(&self.format, &self.options, &self.partition_by, Some(&target), &environment)?;
-        // Everything that can be wrong is found, and every row read, before anything is removed.
         let schema = self.input.schema()?;
         sink.check(OutputMode::Append, &schema)?;
+        let path = Path::new(local_path(&target));
+        match self.mode {
+            SaveMode::Ignore if path.exists() => return Ok(()),
+            SaveMode::ErrorIfExists if path.exists() => {
+                let path = path.display();
+                let remedy = "say .mode(SaveMode::Append) or Overwrite";
+                return Err(Error::connector(format!("`{path}` exists already; {remedy}")));
+            }
+            SaveMode::Ignore | SaveMode::ErrorIfExists | SaveMode::Append | SaveMode::Overwrite => {}
+        }
+        // Every row is there before anything is removed: the table may be read from its own target.
         let batches = self.input.collect()?;
-        let path = local_path(&target);
-        if path.exists() && !self.may_write(path)? {
-            return Ok(());
+        if self.mode == SaveMode::Overwrite && path.exists() {
+            fs::remove_dir_all(path).map_err(|error| {
+                Error::connector(format!("`{}` cannot be overwritten", path.display())).with_source(error)
+            })?;
         }
         Self::write(sink.as_ref(), schema, &batches)
-    }
-
-    /// Whether to go on although the target is there.
-    fn may_write(&self, path: &Path) -> Result<bool> {
-        match self.mode {
-            SaveMode::Append => Ok(true),
-            SaveMode::Ignore => Ok(false),
-            SaveMode::ErrorIfExists => {
-                let path = path.display();
-                Err(Error::connector(format!("`{path}` exists already; say .mode(SaveMode::Append) or Overwrite")))
-            }
-            SaveMode::Overwrite => fs::remove_dir_all(path).map(|()| true).map_err(|error| {
-                Error::connector(format!("`{}` cannot be overwritten", path.display())).with_source(error)
-            }),
-        }
     }
 
     fn write(sink: &dyn Sink, schema: SchemaRef, batches: &[RecordBatch]) -> Result<()> {
@@ -124,9 +120,4 @@ impl DataFrameWriter {
         let prepared = writer.prepare()?;
         sink.committer(&context)?.commit(0, &[prepared])
     }
-}
-
-/// The path without the prefix of local files, as the file sinks read it.
-fn local_path(target: &str) -> &Path {
-    Path::new(target.strip_prefix("file://").or_else(|| target.strip_prefix("file:")).unwrap_or(target))
 }

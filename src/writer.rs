@@ -160,10 +160,6 @@ impl DataStreamWriter {
         let sink = self.open()?;
         let name = self.name.clone().unwrap_or_else(|| "query".to_string());
         let topology = analyzed.to_topology(&name, self.mode, sink)?;
-        if self.format.as_ref().is_some_and(|format| format.eq_ignore_ascii_case("memory")) {
-            // A new query starts with an empty table; one that is still written is left for the sink to refuse.
-            self.input.session().catalog().tables.remove(&name);
-        }
         let explained =
             format!("== Unresolved plan ==\n{}\n== Analyzed plan ==\n{}\n", self.input.plan(), analyzed.explain());
         query::start(self.input.session(), topology, &trigger, self.name, explained)

@@ -1,7 +1,7 @@
 //! Where rows come from and where they go: the two traits, and the connectors of the house.
 //!
 //! Owns: reading outside data by offsets, writing results by epochs, and the names users give formats and options.
-//! Does not own: when to read or commit (`runtime`, `checkpoint`) or how rows travel in between.
+//! Does not own: when to read or commit (`coordinator`) or how rows travel in between.
 //!
 //! | source | replays | ends | | sink | guarantee |
 //! |---|---|---|---|---|---|
@@ -10,7 +10,8 @@
 //! | `rate` `rate-micro-batch` | yes | no | | `text` `csv` `json` | at least once |
 //! | `MemoryStream` | yes | no | | `foreach` `foreach_batch` | at least once |
 //!
-//! All methods of these traits are called on threads of the IO pool, where blocking is allowed; never on an actor's.
+//! All methods of opened sources and sinks are called where blocking is allowed: on the thread that starts the query, then on
+//! threads of the IO pool; never on an actor's.
 
 pub mod format;
 pub mod options;
@@ -28,6 +29,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::protocol::OutputMode;
+
+/// A path without the `file:` of a URL.
+pub(crate) fn local_path(path: &str) -> &str {
+    path.strip_prefix("file://").or_else(|| path.strip_prefix("file:")).unwrap_or(path)
+}
 
 /// A place in a source, as JSON that only the source itself understands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -18,7 +18,7 @@ use super::query_state::QueryState;
 use super::task_actor::{Abort, Begin, Inspect, SourceActor, TaskAddress};
 use crate::clock::Clock;
 use crate::connector::source::memory;
-use crate::connector::{Offset, ReadLimit, Source};
+use crate::connector::{Offset, ReadLimit, Source, SourceWaker};
 use crate::coordinator::{Available, Command, EpochMachine, EpochPlan, Event, FinishedEpoch};
 use crate::error::{Error, Result};
 use crate::observability::trace;
@@ -43,8 +43,6 @@ pub(super) enum Report {
     Gone(TaskId),
     /// Whom a task waits for.
     Waits(TaskId, Waits),
-    /// Something outside the tasks failed.
-    Broken(Error),
     /// The sinks published an epoch, or failed to.
     Committed(Epoch, Result<()>),
 }
@@ -54,6 +52,8 @@ pub(super) enum Report {
 struct Seen {
     epoch: Epoch,
     missing: usize,
+    /// How often the sources were put to work.
+    errands: u64,
     outside: Option<&'static str>,
 }
 
@@ -88,6 +88,8 @@ struct SourcesBack {
 }
 
 enum SourceAnswer {
+    /// They know whom to wake.
+    Subscribed,
     Latest(Vec<Available>),
     Planned(Vec<Vec<Reader>>),
     /// With the sources' own counts.
@@ -148,6 +150,7 @@ pub(super) struct CoordinatorActor {
     was_asked_to_stop: bool,
     timer: Option<SpawnHandle>,
     waits: Vec<(TaskId, Waits)>,
+    errands: u64,
 }
 
 impl CoordinatorActor {
@@ -168,6 +171,7 @@ impl CoordinatorActor {
             was_asked_to_stop: false,
             timer: None,
             waits: Vec::new(),
+            errands: 0,
         }
     }
 
@@ -195,6 +199,18 @@ impl CoordinatorActor {
             Command::Idle => self.idle(),
             Command::Finish => self.end(Ok(()), ctx),
         }
+    }
+
+    /// Gives every source the means to say that it has news; then the query is open.
+    fn subscribe(&mut self, ctx: &mut Context<Self>) {
+        let me = ctx.address();
+        self.with_sources(ctx, move |sources| {
+            for source in sources {
+                let me = me.clone();
+                source.subscribe(SourceWaker::new(move || post(&me, Request::News)));
+            }
+            Ok(SourceAnswer::Subscribed)
+        });
     }
 
     fn ask_latest(&mut self, from: Vec<Offset>, limit: ReadLimit, ctx: &mut Context<Self>) {
@@ -310,6 +326,7 @@ impl CoordinatorActor {
         let Some(mut sources) = self.sources.take() else {
             return self.end(Err(Error::internal("the sources were asked twice at once")), ctx);
         };
+        self.errands += 1;
         let me = ctx.address();
         self.parts.io.submit(move || {
             let answer = contained("a source", || work(&mut sources));
@@ -371,7 +388,12 @@ impl CoordinatorActor {
     /// Looks at an epoch that has not moved for a while: asks every task that is late whom it waits for.
     fn look_for_stall(&mut self, seen: Seen, ctx: &mut Context<Self>) -> Seen {
         let missing = self.parts.machine.missing();
-        let now = Seen { epoch: self.parts.machine.epoch(), missing: missing.len(), outside: self.waits_outside() };
+        let now = Seen {
+            epoch: self.parts.machine.epoch(),
+            missing: missing.len(),
+            errands: self.errands,
+            outside: self.waits_outside(),
+        };
         if now != seen || self.is_ending {
             return now;
         }
@@ -397,25 +419,10 @@ impl CoordinatorActor {
         }
     }
 
-    /// One line that says who waits for whom, ending with those who wait for nobody.
     fn report_stall(&mut self) {
-        let waits = std::mem::take(&mut self.waits);
-        if waits.is_empty() {
-            return;
-        }
-        let names = |tasks: &[TaskId]| tasks.iter().map(|task| self.task_name(*task)).collect::<Vec<_>>().join(", ");
-        let mut story: Vec<String> = Vec::new();
-        for (task, waits) in &waits {
-            let name = self.task_name(*task);
-            match (waits.outside, waits.receivers.as_slice(), waits.senders.as_slice()) {
-                (Some(doing), ..) => story.push(format!("{name} is {doing}")),
-                (None, [], []) => {}
-                (None, [], senders) => story.push(format!("{name} awaits the barrier of {}", names(senders))),
-                (None, receivers, _) => story.push(format!("{name} waits for credit of {}", names(receivers))),
-            }
-        }
+        let story = story(&std::mem::take(&mut self.waits), |task| self.task_name(task));
         if !story.is_empty() {
-            trace::stalled(&self.parts.facts.path, self.parts.machine.epoch(), &story.join("; "));
+            trace::stalled(&self.parts.facts.path, self.parts.machine.epoch(), &story);
         }
     }
 
@@ -425,6 +432,21 @@ impl CoordinatorActor {
             Self::watch(seen, ctx);
         });
     }
+}
+
+/// One line that says who waits for whom.
+fn story(waits: &[(TaskId, Waits)], name: impl Fn(TaskId) -> String) -> String {
+    let names = |tasks: &[TaskId]| tasks.iter().map(|task| name(*task)).collect::<Vec<_>>().join(", ");
+    let clause = |(task, waits): &(TaskId, Waits)| {
+        let name = name(*task);
+        match (waits.outside, waits.receivers.as_slice(), waits.senders.as_slice()) {
+            (Some(doing), ..) => Some(format!("{name} is {doing}")),
+            (None, [], []) => None,
+            (None, [], senders) => Some(format!("{name} awaits the barrier of {}", names(senders))),
+            (None, receivers, _) => Some(format!("{name} waits for credit of {}", names(receivers))),
+        }
+    };
+    waits.iter().filter_map(clause).collect::<Vec<_>>().join("; ")
 }
 
 /// A second line, should the coordinator ever go without an outcome: nobody waits for ever.
@@ -446,8 +468,7 @@ impl Actor for CoordinatorActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         trace::lifecycle(&self.parts.facts.path, "query_started");
         self.parts.listeners.publish(QueryEvent::Started(self.parts.facts.started_event()));
-        let initial = std::mem::take(&mut self.parts.initial);
-        self.tell_machine(Event::Opened(initial), ctx);
+        self.subscribe(ctx);
         Self::watch(Seen::default(), ctx);
     }
 }
@@ -470,7 +491,6 @@ impl Handler<Report> for CoordinatorActor {
                 }
                 self.end_when_all_are_gone(ctx);
             }
-            Report::Broken(error) => self.end(Err(error), ctx),
             Report::Waits(task, waits) => self.waits.push((task, waits)),
             Report::Committed(epoch, result) => match result {
                 Ok(()) => self.committed(ctx),
@@ -492,6 +512,10 @@ impl Handler<SourcesBack> for CoordinatorActor {
             Ok(SourceAnswer::Latest(available)) => {
                 self.parts.facts.latest = available.iter().map(|available| available.latest.clone()).collect();
                 self.tell_machine(Event::Latest(available), ctx);
+            }
+            Ok(SourceAnswer::Subscribed) => {
+                let initial = std::mem::take(&mut self.parts.initial);
+                self.tell_machine(Event::Opened(initial), ctx);
             }
             Ok(SourceAnswer::Planned(planned)) => self.begin(planned, ctx),
             Ok(SourceAnswer::Committed(metrics)) => self.epoch_done(metrics, ctx),
@@ -516,5 +540,24 @@ impl Handler<Request> for CoordinatorActor {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stall_is_told_from_those_who_wait_to_the_one_who_works() {
+        let task = TaskId;
+        let waits = [
+            (task(0), Waits { receivers: vec![task(2)], ..Waits::default() }),
+            (task(1), Waits { senders: vec![task(0)], ..Waits::default() }),
+            (task(2), Waits { outside: Some("writing"), ..Waits::default() }),
+            (task(3), Waits::default()),
+        ];
+        let names = |task: TaskId| ["count", "sort", "sink", "idle"][task.0 as usize].to_string();
+        let told = "count waits for credit of sink; sort awaits the barrier of count; sink is writing";
+        assert_eq!(story(&waits, names), told);
     }
 }

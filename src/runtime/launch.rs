@@ -9,7 +9,7 @@ use actix::{Actor, Addr, AsyncContext, Context};
 use uuid::Uuid;
 
 use super::checkpoint_actor::CheckpointActor;
-use super::coordinator_actor::{CoordinatorActor, CoordinatorParts, OnEnd, Report, Request, TaskEntry};
+use super::coordinator_actor::{CoordinatorActor, CoordinatorParts, OnEnd, Request, TaskEntry};
 use super::engine::Engine;
 use super::facts::{Facts, Roles};
 use super::io_pool::contained;
@@ -22,7 +22,7 @@ use super::task_actor::{
 };
 use crate::clock::Clock;
 use crate::connector::source::memory;
-use crate::connector::{Offset, Sink, SinkCommitter, SinkContext, SinkWriter, Source, SourceWaker};
+use crate::connector::{Offset, Sink, SinkCommitter, SinkContext, SinkWriter, Source};
 use crate::coordinator::{EpochMachine, TriggerKind};
 use crate::error::Result;
 use crate::observability::trace::ActorPath;
@@ -166,7 +166,7 @@ impl Launch<'_> {
     /// Starts the actors. The coordinator's actor is made inside its own context, because the others need its address and
     /// it needs theirs.
     fn start(self, work: Vec<Work>) -> QueryControl {
-        let Self { topology, graph, options, state, engine, mut sources, initial, committers } = self;
+        let Self { topology, graph, options, state, engine, sources, initial, committers } = self;
         let query = options.name.clone().unwrap_or_else(|| topology.name().to_string());
         let roles = roles(topology, graph);
         let facts = Facts {
@@ -187,17 +187,6 @@ impl Launch<'_> {
         let place = engine.next_place();
         let make = move |ctx: &mut Context<CoordinatorActor>| {
             let me = ctx.address();
-            for source in &mut sources {
-                let me = me.clone();
-                let waker = SourceWaker::new(move || post(&me, Request::News));
-                let subscribed = contained("a source", || {
-                    source.subscribe(waker);
-                    Ok(())
-                });
-                if let Err(error) = subscribed {
-                    post(&ctx.address(), Report::Broken(error));
-                }
-            }
             let clock_listener = me.clone();
             clock.subscribe(Box::new(move || post(&clock_listener, Request::ClockMoved)));
             let started = start_tasks(specs, &query, place, engine, &me);

@@ -93,6 +93,11 @@ pub(super) trait Task: Send + Unpin + Sized + 'static {
 
     fn waits(&self) -> Waits;
 
+    /// The actor ends: work that blocks and is left to do. Most tasks have none.
+    fn last_work(&mut self) -> Option<Box<dyn FnOnce() + Send>> {
+        None
+    }
+
     /// Starts work that blocks and will answer to this actor. Most tasks have none.
     fn start_blocking(effect: Effect, io: &IoPool, ctx: &mut Context<TaskActor<Self>>) {
         let _ = (io, ctx);
@@ -181,6 +186,9 @@ impl<T: Task> Actor for TaskActor<T> {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
+        if let Some(work) = self.task.last_work() {
+            self.sentinel.0.io.submit(work);
+        }
         trace::lifecycle(&self.sentinel.0.path, "stopped");
     }
 }
@@ -276,6 +284,11 @@ impl Task for SinkTask {
 
     fn waits(&self) -> Waits {
         Waits { outside: self.is_writing().then_some("writing"), ..Waits::default() }
+    }
+
+    fn last_work(&mut self) -> Option<Box<dyn FnOnce() + Send>> {
+        let writer = self.take_open_writer()?;
+        Some(Box::new(move || drop(writer)))
     }
 
     fn start_blocking(effect: Effect, io: &IoPool, ctx: &mut Context<TaskActor<Self>>) {

@@ -16,7 +16,7 @@ use crate::types::user_batch;
 const JOB_BATCHES: usize = 4;
 
 /// A writer that is told to abort if it goes while an epoch is open: its query failed or was stopped.
-struct OpenWriter {
+pub(crate) struct OpenWriter {
     writer: Box<dyn SinkWriter>,
     is_in_epoch: bool,
 }
@@ -162,6 +162,11 @@ impl SinkTask {
         }
     }
 
+    /// The writer of an epoch that will not be finished; dropping it aborts the epoch and may block.
+    pub(crate) fn take_open_writer(&mut self) -> Option<OpenWriter> {
+        self.writer.take_if(|writer| writer.is_in_epoch)
+    }
+
     /// Whether the writer is at work.
     pub(crate) fn is_writing(&self) -> bool {
         self.writer.is_none()
@@ -202,5 +207,50 @@ impl SinkTask {
         let writer = self.writer.take().ok_or_else(|| Error::internal("the sink's writer is at work"))?;
         effects.push(Effect::Write(SinkJob { writer, epoch: self.epoch, steps }));
         Ok(Progress::Worked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use arrow::record_batch::RecordBatch;
+
+    use super::*;
+    use crate::protocol::BarrierKind;
+
+    /// Counts how often it was told to abort.
+    struct Counting(Arc<AtomicUsize>);
+
+    impl SinkWriter for Counting {
+        fn begin(&mut self, _: u64) -> Result<()> {
+            Ok(())
+        }
+        fn write(&mut self, _: &RecordBatch) -> Result<()> {
+            Ok(())
+        }
+        fn prepare(&mut self) -> Result<Prepared> {
+            Ok(Prepared::default())
+        }
+        fn abort(&mut self) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How often the writer was told to abort when it goes after these steps.
+    fn aborts_after(steps: Vec<SinkStep>) -> usize {
+        let count = Arc::new(AtomicUsize::new(0));
+        let writer = OpenWriter { writer: Box::new(Counting(Arc::clone(&count))), is_in_epoch: false };
+        drop(SinkJob { writer, epoch: 0, steps }.run());
+        count.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn a_writer_that_goes_inside_an_epoch_is_told_to_abort_and_only_then() {
+        let prepare = SinkStep::Prepare(Barrier { epoch: 0, kind: BarrierKind::Light, has_data: true });
+        assert_eq!(aborts_after(vec![]), 0);
+        assert_eq!(aborts_after(vec![SinkStep::Begin]), 1);
+        assert_eq!(aborts_after(vec![SinkStep::Begin, prepare]), 0);
     }
 }

@@ -69,3 +69,28 @@ fn a_stream_cannot_be_collected() {
     assert_says(&message(lines.collect()), &["write_stream()", "refusals.rs:"]);
     assert_says(&message(lines.write().save("/nowhere/at/all")), &["write_stream()"]);
 }
+
+#[test]
+fn sql_that_only_static_tables_can_run_is_refused_on_a_stream_by_its_name() {
+    let session = session(1);
+    text_stream(&session).to_df().create_or_replace_temp_view("lines");
+    let subquery = session.sql("SELECT value FROM lines WHERE value IN (SELECT value FROM lines)");
+    assert_says(&refused(&subquery, OutputMode::Append), &["works on static tables only"]);
+    let window = session.sql("SELECT row_number() OVER (ORDER BY value) AS n FROM lines");
+    assert_says(&refused(&window, OutputMode::Append), &["analytic window"]);
+}
+
+#[test]
+fn a_refused_start_leaves_the_table_of_the_last_query_alone() {
+    let session = session(1);
+    let lines = text_stream(&session);
+    let query = crate::support::into_memory(&lines.to_df(), "kept", OutputMode::Append);
+    lines.add_rows([crate::support::strings(&["a"])]).unwrap();
+    query.process_all_available().unwrap();
+    query.stop().unwrap();
+    let counts = words(&lines.to_df()).group_by("word").count();
+    message(counts.write_stream().format("memory").query_name("kept").start());
+    let missing = session.read_stream().text("/no/such/directory");
+    message(missing.write_stream().format("memory").query_name("kept").start());
+    assert_eq!(crate::support::rows(&session.table("kept")), ["a"]);
+}

@@ -39,7 +39,7 @@ impl MemoryTables {
         lock(&self.tables).values().map(|table| table.name.clone()).collect()
     }
 
-    /// Forgets a table, as before a query of that name that continues nothing; false when there is none. A query that
+    /// Forgets a table; false when there is none. A query that
     /// writes it right now keeps it.
     pub fn remove(&self, name: &str) -> bool {
         let mut tables = lock(&self.tables);
@@ -48,21 +48,14 @@ impl MemoryTables {
         is_idle && tables.remove(&key).is_some()
     }
 
-    /// The table for a writer that starts now.
+    /// The table for a writer that starts now. It is empty: no query continues another yet.
     fn open(&self, name: &str, schema: &SchemaRef) -> Result<Arc<MemoryTable>> {
         let schema = Arc::new(engine_schema(schema));
         let mut tables = lock(&self.tables);
         let key = name.to_lowercase();
-        if let Some(table) = tables.get(&key) {
-            let mut state = lock(&table.state);
-            if state.is_active {
-                let text = format!("another active query writes the memory table `{name}`");
-                return Err(Error::config(format!("{text}; stop it or use another .query_name(…)")));
-            }
-            if table.schema == schema {
-                state.is_active = true;
-                return Ok(Arc::clone(table));
-            }
+        if tables.get(&key).is_some_and(|table| lock(&table.state).is_active) {
+            let text = format!("another active query writes the memory table `{name}`");
+            return Err(Error::config(format!("{text}; stop it or use another .query_name(…)")));
         }
         let state = Mutex::new(State { is_active: true, ..State::default() });
         let table = Arc::new(MemoryTable { name: name.to_string(), schema, state });
@@ -323,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_active_query_of_a_name_is_refused_and_a_later_one_continues() {
+    fn a_second_active_query_of_a_name_is_refused_and_a_later_one_starts_anew() {
         let tables = MemoryTables::default();
         let mut first = Query::start(&tables, OutputMode::Append).unwrap();
         first.run(0, &["a"]);
@@ -334,9 +327,7 @@ mod tests {
         drop(first);
 
         let mut second = Query::start(&tables, OutputMode::Append).unwrap();
-        second.commit(1);
-        second.run(2, &["c"]);
-        assert_eq!(words(&tables), ["a", "b", "c"]);
+        assert!(words(&tables).is_empty());
         second.run(0, &["again"]);
         assert_eq!(words(&tables), ["again"]);
         drop(second);

@@ -65,8 +65,8 @@ struct Lowering {
     mode: OutputMode,
     /// How often each node name was used.
     used: HashMap<&'static str, usize>,
-    /// The columns that any scan of a factory reads, and how many scans there are.
-    scans: HashMap<FactoryAddress, (Vec<usize>, usize)>,
+    /// The columns that any scan of a factory reads.
+    scans: HashMap<FactoryAddress, Vec<usize>>,
     sources: HashMap<FactoryAddress, NodeId>,
 }
 
@@ -111,8 +111,7 @@ impl Lowering {
         if let TypedPlan::TableScan(scan) = plan
             && let Some(factory) = stream_of(scan)
         {
-            let (columns, count) = self.scans.entry(address(&factory)).or_default();
-            *count += 1;
+            let columns = self.scans.entry(address(&factory)).or_default();
             columns.extend(scanned(scan, &factory));
             columns.sort_unstable();
             columns.dedup();
@@ -124,7 +123,7 @@ impl Lowering {
 
     fn scan(&mut self, scan: &TableScan) -> Result<NodeId> {
         let factory = stream_of(scan).ok_or_else(|| Error::internal("a static table stands where a stream should"))?;
-        let (columns, _) = self.scans.get(&address(&factory)).cloned().unwrap_or_default();
+        let columns = self.scans.get(&address(&factory)).cloned().unwrap_or_default();
         let source = if let Some(source) = self.sources.get(&address(&factory)) {
             *source
         } else {

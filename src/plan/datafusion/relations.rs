@@ -212,24 +212,21 @@ impl<'a> Resolver<'a> {
     fn sql(&mut self, text: &str, plan: &LogicalPlan) -> Result<Resolved> {
         match sql::parse_query(text, plan.location())? {
             sql::SqlOutcome::Plan(plan) => self.resolve(&plan),
-            sql::SqlOutcome::Beyond { construct, tables } => self.static_sql(text, &construct, &tables),
+            sql::SqlOutcome::Beyond { construct, is_window, tables } => {
+                let refusal =
+                    if is_window { Refusal::AnalyticWindow(construct) } else { Refusal::StaticOnly(construct) };
+                self.static_sql(text, refusal, &tables)
+            }
         }
     }
 
     /// SQL beyond the streaming subset runs on static tables only, planned by DataFusion.
-    fn static_sql(&mut self, text: &str, construct: &str, tables: &[String]) -> Result<Resolved> {
+    fn static_sql(&mut self, text: &str, refusal: Refusal, tables: &[String]) -> Result<Resolved> {
         let mut resolved = Vec::new();
         for table in tables {
             let input = self.named_table(table)?;
             if input.is_streaming {
-                let construct = construct.to_string();
-                let is_window = construct.to_uppercase().contains("OVER");
-                return Err(if is_window {
-                    Refusal::AnalyticWindow(construct)
-                } else {
-                    Refusal::StaticOnly(construct)
-                }
-                .into());
+                return Err(refusal.into());
             }
             let columns = input.scope.columns.iter().map(|column| column.reference().alias(&column.name));
             let plan = LogicalPlanBuilder::from(input.plan).project(columns).and_then(LogicalPlanBuilder::build);

@@ -36,7 +36,7 @@ use self::packed::{Compression, Packed};
 use self::partition::{Layout, Partitioner};
 use self::rows::{RowFormat, Text};
 use crate::connector::options::Options;
-use crate::connector::{Guarantee, Prepared, Sink, SinkCommitter, SinkContext, SinkWriter};
+use crate::connector::{Guarantee, Prepared, Sink, SinkCommitter, SinkContext, SinkWriter, local_path};
 use crate::error::{Error, Result};
 use crate::protocol::OutputMode;
 use crate::types::Zone;
@@ -149,8 +149,7 @@ fn directory(options: &Options, path: Option<&str>, what: &str) -> Result<PathBu
             return Err(Error::config(text));
         }
     };
-    let text = text.strip_prefix("file://").or_else(|| text.strip_prefix("file:")).unwrap_or(text);
-    Ok(PathBuf::from(text))
+    Ok(PathBuf::from(local_path(text)))
 }
 
 impl std::fmt::Debug for FileSink {

@@ -12,6 +12,7 @@ use std::time::UNIX_EPOCH;
 use glob::Pattern;
 
 use crate::clock::Clock;
+use crate::connector::local_path;
 use crate::connector::options::Options;
 use crate::error::{Error, Result};
 
@@ -41,7 +42,7 @@ pub(super) struct Listing {
 impl Listing {
     /// The files directly in `path`, or those it names as a pattern.
     pub(super) fn of_path(path: &str) -> Self {
-        Self { paths: vec![plain_path(path)], name_patterns: Vec::new(), is_recursive: false }
+        Self { paths: vec![local_path(path).to_string()], name_patterns: Vec::new(), is_recursive: false }
     }
 
     /// Takes the options `path`, `pathGlobFilter` and `recursiveFileLookup`.
@@ -49,7 +50,12 @@ impl Listing {
     /// # Errors
     /// When there is no path, or a pattern is not well formed.
     pub(super) fn from_options(options: &Options, paths: &[String], what: &str) -> Result<Self> {
-        let paths: Vec<String> = paths.iter().map(String::as_str).chain(options.text("path")).map(plain_path).collect();
+        let paths: Vec<String> = paths
+            .iter()
+            .map(String::as_str)
+            .chain(options.text("path"))
+            .map(|path| local_path(path).to_string())
+            .collect();
         if paths.is_empty() {
             return Err(Error::config(format!(
                 "{what} needs a path; give it with .load_path(\"…\") or .option(\"path\", …)"
@@ -155,12 +161,6 @@ fn is_hidden(path: &Path) -> bool {
 
 fn is_pattern(path: &str) -> bool {
     path.contains(['*', '?', '[', '{']) && !Path::new(path).exists()
-}
-
-/// A path without the `file:` of a URL.
-fn plain_path(path: &str) -> String {
-    let local = path.strip_prefix("file://").or_else(|| path.strip_prefix("file:"));
-    local.unwrap_or(path).to_string()
 }
 
 /// The files and directories that match now, hidden ones included.

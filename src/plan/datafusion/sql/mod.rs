@@ -42,6 +42,8 @@ pub(crate) enum SqlOutcome {
     Beyond {
         /// What is beyond streams: `rank() OVER (…)`, `EXISTS (subquery)`.
         construct: String,
+        /// Whether it is a function `OVER` a window.
+        is_window: bool,
         /// The name of every table it reads.
         tables: Vec<String>,
     },
@@ -121,12 +123,14 @@ pub(crate) fn parse_query(text: &str, location: &'static Location<'static>) -> R
     };
     match Queries::new(location).query(query) {
         Ok(plan) => Ok(SqlOutcome::Plan(plan)),
-        Err(Stop::Beyond(construct) | Stop::Window(construct)) => {
-            let tables = tables_of(statement).map_err(|error| error.at(location))?;
-            Ok(SqlOutcome::Beyond { construct, tables })
-        }
+        Err(Stop::Beyond(construct)) => beyond_query(statement, construct, false).map_err(|error| error.at(location)),
+        Err(Stop::Window(construct)) => beyond_query(statement, construct, true).map_err(|error| error.at(location)),
         Err(Stop::Wrong(error)) => Err(error.at(location)),
     }
+}
+
+fn beyond_query(statement: Statement, construct: String, is_window: bool) -> Result<SqlOutcome> {
+    Ok(SqlOutcome::Beyond { construct, is_window, tables: tables_of(statement)? })
 }
 
 /// Every table a statement reads; not the names it gives to queries of its own by WITH.

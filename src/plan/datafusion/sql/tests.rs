@@ -10,7 +10,7 @@ fn expression(text: &str) -> Result<Expr> {
 fn query(text: &str) -> String {
     match parse_query(text, Location::caller()) {
         Ok(SqlOutcome::Plan(plan)) => plan.to_string(),
-        Ok(SqlOutcome::Beyond { construct, tables }) => format!("beyond: {construct} over {tables:?}"),
+        Ok(SqlOutcome::Beyond { construct, tables, .. }) => format!("beyond: {construct} over {tables:?}"),
         Err(error) => error.message().to_string(),
     }
 }
