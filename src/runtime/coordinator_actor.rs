@@ -15,7 +15,7 @@ use super::io_pool::{IoPool, contained};
 use super::listeners::{ListenerBus, QueryEvent};
 use super::post::{post, post_to};
 use super::query_state::QueryState;
-use super::task_actor::{Abort, Begin, Inspect, SourceActor, TaskAddress};
+use super::task_actor::{Abort, Begin, Finish, Inspect, SourceActor, TaskAddress};
 use crate::clock::Clock;
 use crate::connector::source::memory;
 use crate::connector::{Offset, ReadLimit, Source, SourceWaker};
@@ -197,7 +197,7 @@ impl CoordinatorActor {
             Command::Sleep(until) => self.sleep(until, ctx),
             Command::Drained(ids) => self.parts.state.drained(ids),
             Command::Idle => self.idle(),
-            Command::Finish => self.end(Ok(()), ctx),
+            Command::Finish => self.finish(ctx),
         }
     }
 
@@ -334,26 +334,40 @@ impl CoordinatorActor {
         });
     }
 
-    /// The query is over: stops every task in the table. The first outcome stays.
-    fn end(&mut self, outcome: Result<()>, ctx: &mut Context<Self>) {
-        if self.is_ending {
-            return;
+    /// Nothing more will run: the end goes through the graph from the sources, and each task stops behind it. What has not
+    /// stopped after a while is told to.
+    fn finish(&mut self, ctx: &mut Context<Self>) {
+        self.close(Ok(()), ctx);
+        for actor in self.parts.source_actors.iter().flatten() {
+            post(actor, Finish);
         }
+        ctx.run_later(GRACE, Self::abort_all);
+    }
+
+    /// The query is over in the middle of its work: every task in the table is told to stop. The first outcome stays.
+    fn end(&mut self, outcome: Result<()>, ctx: &mut Context<Self>) {
+        if !self.is_ending {
+            self.close(outcome, ctx);
+            self.abort_all(ctx);
+        }
+    }
+
+    fn close(&mut self, outcome: Result<()>, ctx: &mut Context<Self>) {
         self.is_ending = true;
         self.outcome = outcome;
         if let Some(timer) = self.timer.take() {
             ctx.cancel_future(timer);
         }
+    }
+
+    fn abort_all(&mut self, ctx: &mut Context<Self>) {
         for task in &self.parts.tasks {
             post_to(&task.address.abort, Abort);
         }
         ctx.run_later(GRACE, |me, ctx| {
             let left: Vec<String> = me.alive.iter().map(|task| me.task_name(*task)).collect();
-            trace::stalled(
-                &me.parts.facts.path,
-                me.parts.machine.epoch(),
-                &format!("{} did not stop", left.join(", ")),
-            );
+            let story = format!("{} did not stop", left.join(", "));
+            trace::stalled(&me.parts.facts.path, me.parts.machine.epoch(), &story);
             me.publish_end(ctx);
         });
         self.end_when_all_are_gone(ctx);

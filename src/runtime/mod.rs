@@ -13,9 +13,9 @@
 //!
 //! Start, in `launch`: 1 open sources and sinks on the caller's thread, so that errors come out of `start()`; 2 lay out
 //! tasks; 3 start their actors; 4 wire them; 5 start the coordinator, which asks the sources.
-//! Stop: 1 the running epoch is committed (or given up after the deadline); 2 the coordinator tells every task in its table
-//! to stop; 3 each reports that it is gone when its actor is dropped; 4 after the last one the query is over. The
-//! first error is kept. A panic in a task is caught, reported and ends its query alone.
+//! Stop: 1 the running epoch is committed; 2 the end goes through the graph from the sources, and each task stops behind it;
+//! 3 each reports that it is gone when its actor is dropped; 4 after the last one the query is over. After an error, or when the
+//! epoch outlasts the deadline, the coordinator instead tells every task in its table to stop. The first error is kept. A panic in a task is caught, reported and ends its query alone.
 
 mod checkpoint_actor;
 mod coordinator_actor;

@@ -44,6 +44,10 @@ pub(super) struct Wire(pub Arc<Vec<TaskAddress>>);
 #[derive(Debug)]
 pub(super) struct Begin(pub BeginEpoch);
 
+/// No further epoch comes: send the end on and stop.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Finish;
+
 /// Stop now; the task reports that it is gone.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Abort;
@@ -62,7 +66,7 @@ macro_rules! messages {
         }
     )*};
 }
-messages!(Packet, CreditNote, Wire, Begin, Abort, Inspect, FetchDone, WriteDone);
+messages!(Packet, CreditNote, Wire, Begin, Finish, Abort, Inspect, FetchDone, WriteDone);
 
 /// How to reach a task.
 #[derive(Clone)]
@@ -303,6 +307,17 @@ impl Handler<Begin> for SourceActor {
 
     fn handle(&mut self, begin: Begin, ctx: &mut Self::Context) {
         self.handle_event(ctx, |task, _| task.begin(begin.0));
+    }
+}
+
+impl Handler<Finish> for SourceActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Finish, ctx: &mut Self::Context) {
+        self.handle_event(ctx, |task, _| {
+            task.end();
+            Ok(())
+        });
     }
 }
 

@@ -61,6 +61,7 @@ pub(crate) struct SourceTask {
     readers: VecDeque<Reader>,
     fetching: bool,
     ready: VecDeque<RecordBatch>,
+    is_ending: bool,
     report: TaskReport,
 }
 
@@ -75,6 +76,7 @@ impl SourceTask {
             readers: VecDeque::new(),
             fetching: false,
             ready: VecDeque::new(),
+            is_ending: false,
             report: TaskReport::default(),
         }
     }
@@ -88,6 +90,11 @@ impl SourceTask {
         self.epoch = Some(begin.barrier);
         self.readers = begin.readers.into();
         Ok(())
+    }
+
+    /// No further epoch will begin.
+    pub(crate) fn end(&mut self) {
+        self.is_ending = true;
     }
 
     /// Credit arrived.
@@ -117,7 +124,7 @@ impl SourceTask {
     /// Does one unit of work: at most one batch or barrier.
     pub(crate) fn step(&mut self, effects: &mut Vec<Effect>) -> Result<Progress> {
         self.flush(effects);
-        let Some(barrier) = self.epoch else { return Ok(Progress::Idle) };
+        let Some(barrier) = self.epoch else { return Ok(self.finish(effects)) };
         self.fetch_more(effects);
         if self.outbox.is_blocked() {
             return Ok(Progress::Idle);
@@ -131,6 +138,17 @@ impl SourceTask {
         }
         self.flush(effects);
         Ok(Progress::Worked)
+    }
+
+    /// Between epochs: ends, once that is wanted.
+    fn finish(&mut self, effects: &mut Vec<Effect>) -> Progress {
+        if !mem::take(&mut self.is_ending) {
+            return Progress::Idle;
+        }
+        self.outbox.broadcast(&Message::End);
+        self.flush(effects);
+        effects.push(Effect::Ended);
+        Progress::Worked
     }
 
     fn fetch_more(&mut self, effects: &mut Vec<Effect>) {

@@ -3,7 +3,7 @@
 //! Owns: mailboxes, IO completions and the coordinator's driver, as the actor runtime has them, but with a seeded choice of
 //! what happens next. The tasks, operators, gate, outbox and epoch machine are the very ones that run under actix.
 //!
-//! After every event: channels obey their laws (the gates assert it), nothing in flight exceeds its window, and as long
+//! A run is over when the end has passed through every task. After every event: channels obey their laws (the gates assert it), nothing in flight exceeds its window, and as long
 //! as the query is not over something can happen. The result must not depend on the seed.
 //!
 //! A failing seed prints itself; run it alone with `SIMULATION_SEED=<seed> cargo test simulation`.
@@ -61,6 +61,7 @@ enum Mail {
     Packet(usize, Message),
     Credit(usize, Grant),
     Begin(BeginEpoch),
+    Finish,
 }
 
 /// Blocking work under way.
@@ -77,7 +78,7 @@ enum Choice {
     /// A task that has something to do does one step.
     Step(TaskId),
     /// The n-th piece of blocking work is done.
-    Finish(usize),
+    Complete(usize),
     /// The coordinator hears the next acknowledgement of a task.
     Hear(TaskId),
     /// The coordinator hears an answer to one of its own commands.
@@ -125,7 +126,8 @@ struct World {
     source_tasks: Vec<Vec<TaskId>>,
     sink_tasks: Vec<Vec<TaskId>>,
     committers: Vec<Box<dyn SinkCommitter>>,
-    is_over: bool,
+    /// Tasks that have sent the end on.
+    ended: usize,
 }
 
 /// Runs `topology` until its sources are exhausted.
@@ -135,7 +137,7 @@ pub(super) fn simulate(topology: &Topology, options: SimulationOptions) -> Resul
         world.lay_out_pipeline()?;
     }
     let mut events = 0;
-    while !world.is_over {
+    while world.ended < world.tasks.len() {
         events += 1;
         if events > MOST_EVENTS {
             return Err(Error::internal(format!("no end after {MOST_EVENTS} events")));
@@ -200,14 +202,14 @@ impl World {
             source_tasks,
             sink_tasks,
             committers,
-            is_over: false,
+            ended: 0,
         })
     }
 
     fn choices(&self) -> Vec<Choice> {
         let mut choices: Vec<Choice> = self.mailboxes.keys().copied().map(Choice::Deliver).collect();
         choices.extend(self.runnable.iter().copied().map(Choice::Step));
-        choices.extend((0..self.io.len()).map(Choice::Finish));
+        choices.extend((0..self.io.len()).map(Choice::Complete));
         choices.extend(self.acks.keys().copied().map(Choice::Hear));
         choices.extend((!self.answers.is_empty()).then_some(Choice::Answer));
         choices
@@ -217,15 +219,18 @@ impl World {
         match choice {
             Choice::Deliver(link) => self.deliver(link),
             Choice::Step(task) => self.step(task),
-            Choice::Finish(index) => self.finish(index),
+            Choice::Complete(index) => self.complete(index),
             Choice::Hear(task) => {
                 let ack = pop(&mut self.acks, task).ok_or_else(|| Error::internal("no acknowledgement"))?;
                 match &mut self.pipeline {
                     None => self.coordinate(Event::Acked(ack)),
                     Some(pipeline) => {
                         pipeline.missing -= 1;
-                        self.is_over = pipeline.missing == 0;
+                        let is_last = pipeline.missing == 0;
                         self.begin_next(task);
+                        if is_last {
+                            self.finish();
+                        }
                         Ok(())
                     }
                 }
@@ -246,6 +251,7 @@ impl World {
             (SimTask::Operator(task), Mail::Credit(channel, grant)) => task.refill(channel, grant),
             (SimTask::Source(task), Mail::Credit(channel, grant)) => task.refill(channel, grant),
             (SimTask::Source(task), Mail::Begin(begin)) => task.begin(begin)?,
+            (SimTask::Source(task), Mail::Finish) => task.end(),
             _ => return Err(Error::internal("mail for the wrong kind of task")),
         }
         self.runnable.insert(to);
@@ -282,7 +288,7 @@ impl World {
                 Effect::Ack(ack) => self.acks.entry(from).or_default().push_back(ack),
                 Effect::Fetch(reader) => self.io.push(Io::Fetch(from, reader)),
                 Effect::Write(job) => self.io.push(Io::Write(from, job)),
-                Effect::Ended => {}
+                Effect::Ended => self.ended += 1,
             }
         }
         Ok(())
@@ -301,7 +307,7 @@ impl World {
         self.mailboxes.entry(link).or_default().push_back(mail);
     }
 
-    fn finish(&mut self, index: usize) -> Result<()> {
+    fn complete(&mut self, index: usize) -> Result<()> {
         match self.io.swap_remove(index) {
             Io::Fetch(task, reader) => {
                 let fetched: Fetched = reader.fetch()?;
@@ -343,7 +349,7 @@ impl World {
                     }
                     self.answers.push_back(Event::Committed);
                 }
-                Command::Finish => self.is_over = true,
+                Command::Finish => self.finish(),
                 Command::Sleep(_) | Command::Drained(_) | Command::Idle => {}
             }
         }
@@ -374,6 +380,12 @@ impl World {
             self.begin_next(task);
         }
         Ok(())
+    }
+
+    fn finish(&mut self) {
+        for task in self.source_tasks.concat() {
+            self.mail((None, task), Mail::Finish);
+        }
     }
 
     fn begin_next(&mut self, task: TaskId) {
