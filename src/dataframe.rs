@@ -142,6 +142,13 @@ impl DataFrame {
         self.grown(|left| Relation::Join { left, right, on, kind })
     }
 
+    /// Every row beside every row of the other table.
+    #[track_caller]
+    pub fn cross_join(&self, other: &Self) -> Self {
+        let right = other.plan.clone();
+        self.grown(|left| Relation::Join { left, right, on: JoinOn::Cross, kind: JoinType::Inner })
+    }
+
     /// All rows of both, columns matched by place.
     #[track_caller]
     pub fn union(&self, other: &Self) -> Self {
@@ -197,6 +204,12 @@ impl DataFrame {
         self.grown(|input| Relation::Sort { input, keys })
     }
 
+    /// The same as [`sort`](Self::sort).
+    #[track_caller]
+    pub fn order_by(&self, keys: impl IntoExprs) -> Self {
+        self.sort(keys)
+    }
+
     /// At most `count` rows; on a stream, over its whole life.
     #[track_caller]
     pub fn limit(&self, count: usize) -> Self {
@@ -245,6 +258,14 @@ impl DataFrame {
     /// When the plan is wrong.
     pub fn schema(&self) -> Result<SchemaRef> {
         Ok(user_schema(&self.analyzed()?.schema()).into())
+    }
+
+    /// The names of the columns.
+    ///
+    /// # Errors
+    /// When the plan is wrong.
+    pub fn columns(&self) -> Result<Vec<String>> {
+        Ok(self.schema()?.fields().iter().map(|field| field.name().clone()).collect())
     }
 
     /// Prints the columns as a tree.

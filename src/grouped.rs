@@ -47,6 +47,12 @@ impl GroupedData {
         max;
     }
 
+    /// The same as [`avg`](Self::avg).
+    #[track_caller]
+    pub fn mean(&self, columns: impl IntoNames) -> DataFrame {
+        self.avg(columns)
+    }
+
     /// These aggregates, and expressions over them and the keys.
     #[track_caller]
     pub fn agg(&self, columns: impl IntoExprs) -> DataFrame {

@@ -191,6 +191,11 @@ literals! {
     i32: value => Literal::Int(value);
     u32: value => Literal::Long(value.into());
     i64: value => Literal::Long(value);
+    &i32: value => Literal::Int(*value);
+    &i64: value => Literal::Long(*value);
+    &f64: value => Literal::Double(*value);
+    &bool: value => Literal::Boolean(*value);
+    &&str: value => Literal::String((*value).to_string());
     u64: value => whole(value.into());
     isize: value => whole(value as i128);
     usize: value => whole(value as i128);

@@ -590,3 +590,15 @@ fn an_operator_is_tested_without_a_runtime() {
         2
     );
 }
+
+#[test]
+fn what_a_spark_user_reaches_for_next_is_there() {
+    let session = session();
+    let frame = table(&session);
+    assert_eq!(frame.select(("a", "s")).columns().unwrap(), ["a", "s"]);
+    assert_eq!(frame.order_by(col("a").desc()).count_rows().unwrap(), 1);
+    assert_eq!(frame.cross_join(&frame).count_rows().unwrap(), 1);
+    assert_eq!(frame.group_by("a").mean("b").columns().unwrap(), ["a", "avg(b)"]);
+    let (ids, names) = (vec![1, 2], ["x y"]);
+    assert_eq!(frame.filter(col("a").isin(&ids).and(col("s").isin(names.iter()))).count_rows().unwrap(), 1);
+}
