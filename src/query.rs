@@ -50,6 +50,7 @@ pub(crate) fn start(
         name: name.clone(),
         trigger: trigger.resolve()?,
         parallelism: session.settings().parallelism,
+        watermarks: session.settings().watermarks,
         clock: Arc::clone(session.clock()),
         listeners: queries.listeners().clone(),
         on_end: queries.on_end(id),
@@ -170,7 +171,9 @@ impl StreamingQuery {
 
     /// The watermark the next epoch will run under; `None` without one.
     pub fn watermark(&self) -> Option<SystemTime> {
-        None
+        let millis = self.shared.state.watermark_ms()?;
+        // A watermark is never below zero.
+        Some(SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or(0)))
     }
 }
 

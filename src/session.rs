@@ -152,6 +152,7 @@ impl Session {
             catalog: Arc::clone(&self.inner.catalog),
             zone: settings.zone,
             ansi: settings.ansi,
+            max_ahead: settings.max_ahead,
             clock: Arc::clone(&self.inner.clock),
         }
     }

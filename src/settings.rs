@@ -2,8 +2,11 @@
 //!
 //! Owns: the keys, their defaults and units. A key that is not here is an error that lists those that are.
 
+use std::time::Duration;
+
+use crate::coordinator::{WatermarkOptions, WatermarkPolicy};
 use crate::error::{Error, Result, suggestion};
-use crate::types::Zone;
+use crate::types::{Zone, parse_duration};
 
 /// The settings of a session.
 #[derive(Debug, Clone)]
@@ -12,10 +15,13 @@ pub(crate) struct Settings {
     pub(crate) parallelism: usize,
     pub(crate) zone: Zone,
     pub(crate) ansi: bool,
+    pub(crate) watermarks: WatermarkOptions,
+    /// Event times further ahead of the clock than this do not move the watermark.
+    pub(crate) max_ahead: Option<Duration>,
 }
 
 /// All keys.
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 10] = [
     "millstream.parallelism",
     "millstream.checkpointLocation",
     "millstream.noDataEpochs.enabled",
@@ -24,12 +30,15 @@ const KEYS: [&str; 8] = [
     "millstream.ansi.enabled",
     "millstream.minEpochsToRetain",
     "millstream.memory.limit",
+    "millstream.watermark.idleTimeout",
+    "millstream.watermark.maxAhead",
 ];
 
 impl Settings {
     /// The defaults: one instance a core, UTC, bad casts are null.
     pub(crate) fn new(cores: usize) -> Self {
-        Self { parallelism: cores, zone: Zone::UTC, ansi: false }
+        let watermarks = WatermarkOptions { no_data_epochs: true, ..WatermarkOptions::default() };
+        Self { parallelism: cores, zone: Zone::UTC, ansi: false, watermarks, max_ahead: None }
     }
 
     /// Sets one, matched without case.
@@ -49,9 +58,10 @@ impl Settings {
             }
             "millstream.session.timeZone" => self.zone = value.parse()?,
             "millstream.ansi.enabled" => self.ansi = flag(known, value)?,
-            // These speak of watermarks, which are not there yet: only what they are anyway can be said.
-            "millstream.noDataEpochs.enabled" if flag(known, value)? => {}
-            "millstream.multipleWatermarkPolicy" if value.trim().eq_ignore_ascii_case("min") => {}
+            "millstream.noDataEpochs.enabled" => self.watermarks.no_data_epochs = flag(known, value)?,
+            "millstream.multipleWatermarkPolicy" => self.watermarks.policy = policy(known, value)?,
+            "millstream.watermark.idleTimeout" => self.watermarks.idle_timeout = duration_or_off(known, value)?,
+            "millstream.watermark.maxAhead" => self.max_ahead = duration_or_off(known, value)?,
             unsupported => return Err(not_yet(unsupported)),
         }
         Ok(())
@@ -63,10 +73,31 @@ fn flag(key: &str, value: &str) -> Result<bool> {
     value.trim().to_ascii_lowercase().parse().map_err(|_| bad())
 }
 
+fn policy(key: &str, value: &str) -> Result<WatermarkPolicy> {
+    match value.trim().to_ascii_lowercase().as_str() {
+        "min" => Ok(WatermarkPolicy::Min),
+        "max" => Ok(WatermarkPolicy::Max),
+        _ => Err(Error::config(format!("{key} must be min or max, got `{value}`"))),
+    }
+}
+
+/// A length of time above zero, or `off`.
+fn duration_or_off(key: &str, value: &str) -> Result<Option<Duration>> {
+    if value.trim().eq_ignore_ascii_case("off") {
+        return Ok(None);
+    }
+    let bad = |why: String| Error::config(format!("{key} must be a duration such as `30 seconds`, or `off`: {why}"));
+    match parse_duration(value) {
+        Ok(Duration::ZERO) => Err(bad("zero is neither".to_string())),
+        Ok(duration) => Ok(Some(duration)),
+        Err(error) => Err(bad(error.message().to_string())),
+    }
+}
+
 /// The error of a setting whose feature this version does not have.
 pub(crate) fn not_yet(key: &str) -> Error {
     Error::config(format!(
-        "`{key}` is not supported yet: queries have neither watermarks nor checkpoints, and start from the beginning; leave it out"
+        "`{key}` is not supported yet: queries have no checkpoints and start from the beginning; leave it out"
     ))
 }
 
@@ -83,6 +114,26 @@ mod tests {
         assert!(error.contains("from 1 to 256, got `0`"), "{error}");
         settings.set("MILLSTREAM.PARALLELISM", "3").unwrap();
         assert_eq!(settings.parallelism, 3);
+    }
+
+    #[test]
+    fn what_holds_the_watermark_is_set_by_words_and_durations() {
+        let mut settings = Settings::new(2);
+        settings.set("millstream.multipleWatermarkPolicy", "MAX").unwrap();
+        settings.set("millstream.noDataEpochs.enabled", "false").unwrap();
+        settings.set("millstream.watermark.idleTimeout", "30 seconds").unwrap();
+        settings.set("millstream.watermark.maxAhead", "off").unwrap();
+        let watermarks = &settings.watermarks;
+        assert_eq!((watermarks.policy, watermarks.no_data_epochs), (WatermarkPolicy::Max, false));
+        assert_eq!((watermarks.idle_timeout, settings.max_ahead), (Some(Duration::from_secs(30)), None));
+        for (key, value, word) in [
+            ("millstream.multipleWatermarkPolicy", "median", "min or max"),
+            ("millstream.watermark.idleTimeout", "0 seconds", "zero"),
+            ("millstream.watermark.maxAhead", "soon", "30 seconds"),
+        ] {
+            let error = settings.set(key, value).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        }
     }
 
     #[test]

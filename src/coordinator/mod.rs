@@ -11,20 +11,25 @@
 //! ```
 //!
 //! One epoch at a time: epoch N+1 is planned when N is committed. A stop asked for inside an epoch takes effect when
-//! that epoch is committed, so what was shown was committed.
+//! that epoch is committed, so what was shown was committed. An epoch that moved the watermark is followed by one without input
+//! if there is no news, so that what has become final is shown now.
 
 mod schedule;
 mod trigger;
+mod watermark;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::connector::{NextPoll, Offset, ReadLimit};
+use crate::operator::EventTimes;
 use crate::protocol::{Barrier, BarrierKind, Epoch, EpochTime};
 use crate::task::{EpochAck, TaskId};
 
 pub(crate) use schedule::EpochSchedule;
 pub use trigger::Trigger;
 pub(crate) use trigger::TriggerKind;
+pub(crate) use watermark::WatermarkPolicy;
+pub(crate) use watermark::{NodeReport, WatermarkNodeSpec, WatermarkOptions, WatermarkTracker};
 
 /// What happened.
 #[derive(Debug)]
@@ -91,6 +96,8 @@ pub(crate) struct FinishedEpoch {
     pub(crate) acks: Vec<EpochAck>,
     /// When the epoch began, in microseconds.
     pub(crate) started_micros: i64,
+    /// The event times that its watermark nodes saw; `None` for a query without such nodes.
+    pub(crate) event_times: Option<EventTimes>,
     /// How long each step took so far, in microseconds, under the names of Spark's progress.
     pub(crate) durations: BTreeMap<&'static str, i64>,
 }
@@ -126,6 +133,7 @@ pub(crate) struct EpochMachine {
     phase: Phase,
     next_epoch: Epoch,
     offsets: Vec<Offset>,
+    watermarks: WatermarkTracker,
     /// Waits that no look at the sources has begun after.
     drains: Vec<u64>,
     /// Waits that the look under way began after.
@@ -136,7 +144,13 @@ pub(crate) struct EpochMachine {
 impl EpochMachine {
     /// A machine before its first epoch, which will be `next_epoch`. With `durable`, epochs end in durable barriers as the
     /// trigger wants them; otherwise nothing needs to be durable.
-    pub(crate) fn new(trigger: TriggerKind, tasks: BTreeSet<TaskId>, next_epoch: Epoch, durable: bool) -> Self {
+    pub(crate) fn new(
+        trigger: TriggerKind,
+        tasks: BTreeSet<TaskId>,
+        watermarks: WatermarkTracker,
+        next_epoch: Epoch,
+        durable: bool,
+    ) -> Self {
         Self {
             schedule: EpochSchedule::new(trigger),
             tasks,
@@ -144,6 +158,7 @@ impl EpochMachine {
             phase: Phase::Opening,
             next_epoch,
             offsets: Vec::new(),
+            watermarks,
             drains: Vec::new(),
             drains_asked: Vec::new(),
             is_stopping: false,
@@ -185,6 +200,17 @@ impl EpochMachine {
         self.next_epoch
     }
 
+    /// How far event time has come.
+    pub(crate) fn watermarks(&self) -> &WatermarkTracker {
+        &self.watermarks
+    }
+
+    /// When to look again, if nothing happens before.
+    fn sleep(&self, now: i64) -> Option<Command> {
+        let idle = self.watermarks.next_idle_at(now);
+        self.schedule.wake_at().into_iter().chain(idle).min().map(Command::Sleep)
+    }
+
     /// Whether the query is between epochs and could start one.
     fn consider(&mut self, now: i64) -> Vec<Command> {
         if !matches!(self.phase, Phase::Idle) {
@@ -193,9 +219,10 @@ impl EpochMachine {
         if self.is_stopping || self.schedule.is_over() {
             return self.finish();
         }
-        let is_due = self.schedule.is_due(now);
+        self.watermarks.advance(now);
+        let is_due = self.schedule.is_due(now) || self.schedule.follows_data() && self.wants_no_data_epoch();
         if !is_due && self.drains.is_empty() {
-            return self.schedule.wake_at().map(Command::Sleep).into_iter().collect();
+            return self.sleep(now).into_iter().collect();
         }
         self.phase = Phase::Asking { since: now, is_due };
         self.drains_asked.append(&mut self.drains);
@@ -212,12 +239,13 @@ impl EpochMachine {
         if self.is_stopping {
             return self.finish();
         }
-        if has_news && is_due {
+        let has_work = has_news || self.wants_no_data_epoch();
+        if has_work && is_due {
             self.drains.append(&mut self.drains_asked);
-            return self.plan(available, since, now);
+            return self.plan(available, has_news, since, now);
         }
         let mut commands = Vec::new();
-        if has_news {
+        if has_work {
             // Only a wait asked, but the news it found is as good as a source's own.
             self.schedule.news();
             self.drains.append(&mut self.drains_asked);
@@ -233,24 +261,30 @@ impl EpochMachine {
             }
             self.schedule.nothing_new(&available, now);
         }
-        commands.extend(self.schedule.wake_at().map(Command::Sleep));
+        commands.extend(self.sleep(now));
         // News and waits that came while the sources were asked are looked at now.
-        if self.schedule.is_due(now) || !self.drains.is_empty() && !has_news {
+        if self.schedule.is_due(now) || !self.drains.is_empty() && !has_work {
             commands.extend(self.consider(now));
         }
         commands
     }
 
-    fn plan(&mut self, available: Vec<Available>, since: i64, now: i64) -> Vec<Command> {
+    /// Whether state can be freed or rows emitted although there is no input: the watermark has moved since the last epoch began.
+    fn wants_no_data_epoch(&self) -> bool {
+        self.schedule.runs_no_data_epochs() && self.watermarks.wants_epoch()
+    }
+
+    fn plan(&mut self, available: Vec<Available>, has_data: bool, since: i64, now: i64) -> Vec<Command> {
         let kind = if self.durable { self.schedule.kind(now) } else { BarrierKind::Light };
         let plan = EpochPlan {
-            barrier: Barrier { epoch: self.next_epoch, kind, has_data: true },
-            time: EpochTime { watermark_ms: 0, processing_micros: since },
+            barrier: Barrier { epoch: self.next_epoch, kind, has_data },
+            time: EpochTime { query: self.watermarks.begin_epoch(), here: None, processing_micros: since },
             from: self.offsets.clone(),
             to: available.into_iter().map(|available| available.latest).collect(),
         };
         let durations = BTreeMap::from([("latestOffset", now - since)]);
-        let epoch = FinishedEpoch { plan: plan.clone(), acks: Vec::new(), started_micros: since, durations };
+        let epoch =
+            FinishedEpoch { plan: plan.clone(), acks: Vec::new(), started_micros: since, event_times: None, durations };
         self.phase = Phase::Planning(Running { epoch, missing: self.tasks.clone(), since: now });
         vec![Command::Plan(plan)]
     }
@@ -280,6 +314,8 @@ impl EpochMachine {
             Phase::Running(mut running) | Phase::Planning(mut running) => {
                 running.epoch.durations.insert("addBatch", now - running.since);
                 self.offsets.clone_from(&running.epoch.plan.to);
+                self.watermarks.end_epoch(&running.epoch.acks, now);
+                running.epoch.event_times = self.watermarks.has_nodes().then(|| self.watermarks.epoch_times().clone());
                 self.next_epoch += 1;
                 vec![Command::Commit(Box::new(running.epoch))]
             }

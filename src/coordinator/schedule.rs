@@ -35,7 +35,7 @@ impl EpochSchedule {
 
     /// A source may have new rows. A processing-time trigger keeps its rhythm.
     pub(crate) fn news(&mut self) {
-        if !matches!(self.trigger, TriggerKind::ProcessingTime(_)) {
+        if self.follows_data() {
             self.next = Next::Now;
         }
     }
@@ -70,7 +70,7 @@ impl EpochSchedule {
     /// An epoch was committed: a trigger that follows the data looks again at once.
     pub(crate) fn epoch_ended(&mut self) {
         self.epochs += 1;
-        if !matches!(self.trigger, TriggerKind::ProcessingTime(_)) {
+        if self.follows_data() {
             self.next = Next::Now;
         }
     }
@@ -85,6 +85,16 @@ impl EpochSchedule {
             NextPoll::OnWake | NextPoll::Ended => None,
         });
         self.next = polls.min().map_or(Next::OnNews, Next::At);
+    }
+
+    /// Whether epochs come with the data instead of at a rhythm.
+    pub(crate) fn follows_data(&self) -> bool {
+        !matches!(self.trigger, TriggerKind::ProcessingTime(_))
+    }
+
+    /// Whether epochs without input may run.
+    pub(crate) fn runs_no_data_epochs(&self) -> bool {
+        self.trigger != TriggerKind::Once
     }
 
     /// Whether the query is over when the sources have nothing.

@@ -6,10 +6,14 @@ use crate::task::TaskReport;
 const SECOND: i64 = 1_000_000;
 
 fn machine(trigger: TriggerKind) -> EpochMachine {
-    let mut machine = EpochMachine::new(trigger, BTreeSet::from([TaskId(0), TaskId(1)]), 0, true);
+    let mut machine = EpochMachine::new(trigger, BTreeSet::from([TaskId(0), TaskId(1)]), no_watermarks(), 0, true);
     assert!(machine.offsets.is_empty());
     machine.phase = Phase::Opening;
     machine
+}
+
+fn no_watermarks() -> WatermarkTracker {
+    WatermarkTracker::new(WatermarkOptions::default(), Vec::new(), 0)
 }
 
 fn ack(task: u32, epoch: Epoch) -> Event {
@@ -205,7 +209,7 @@ proptest::proptest! {
         acks in proptest::collection::vec((0_u32..8, 0_u64..3), 0..60),
     ) {
         let all: BTreeSet<TaskId> = (0..tasks).map(TaskId).collect();
-        let mut machine = EpochMachine::new(TriggerKind::Default, all.clone(), 0, true);
+        let mut machine = EpochMachine::new(TriggerKind::Default, all.clone(), no_watermarks(), 0, true);
         machine.on(Event::Opened(vec![0.into()]), 0);
         machine.on(latest(1), 1);
         machine.on(Event::Planned, 2);

@@ -6,8 +6,10 @@
 mod listener;
 mod progress;
 pub mod trace;
+mod watermark;
 
 pub use listener::{QueryIdleEvent, QueryStartedEvent, QueryTerminatedEvent, StreamingQueryListener};
 pub use progress::{
     EventTimeStats, SinkProgress, SourceProgress, StateOperatorProgress, StreamingQueryProgress, StreamingQueryStatus,
 };
+pub use watermark::{WatermarkNodeStatus, WatermarkStatus};

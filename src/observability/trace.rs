@@ -83,7 +83,7 @@ pub(crate) fn acked(path: &ActorPath, ack: &EpochAck) {
         return;
     }
     let report = &ack.report;
-    let dropped: u64 = report.operator.dropped.iter().map(|(_, count)| count).sum();
+    let dropped: u64 = report.dropped.iter().map(|(_, count)| count).sum();
     let facts: [Fact<'_>; 3] = [("rows_in", &report.rows_in), ("rows_out", &report.rows_out), ("dropped", &dropped)];
     write(Level::Debug, path, Some(ack.epoch), "epoch_acked", &facts);
     if let Some(snapshot) = &ack.snapshot {
@@ -97,8 +97,11 @@ pub(crate) fn sent(path: &ActorPath, to: &str, message: &Message) {
     let to: Fact<'_> = ("to", &to);
     match message {
         Message::Watermark(time) => {
-            let facts = [("watermark_ms", &time.watermark_ms as _), to];
-            write(Level::Debug, path, None, "watermark_sent", &facts);
+            let (late, evict) = (time.here.map_or(0, |here| here.late_ms), time.here.map_or(0, |here| here.evict_ms));
+            let facts: [Fact<'_>; 3] = [("watermark_ms", &evict), ("late_ms", &late), to];
+            // Where no watermark node lies above, there is none to speak of.
+            let facts = if time.here.is_some() { &facts[..] } else { &facts[2..] };
+            write(Level::Debug, path, None, "watermark_sent", facts);
         }
         Message::Batch(batch) => {
             if log::log_enabled!(target: TARGET, Level::Trace) {

@@ -8,13 +8,15 @@
 //! epoch  = on_watermark? on_batch* on_barrier snapshot?        each on_… that answers More: resume until Done
 //! ```
 
+use std::time::Duration;
+
 use arrow::array::Array;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use super::{
     Barrier, BarrierKind, Batch, Epoch, EpochTime, Flow, Operator, OperatorContext, OperatorStats, Output, StateDelta,
-    StatePart,
+    StatePart, Watermark,
 };
 use crate::error::{Error, Result};
 use crate::types::type_name;
@@ -37,8 +39,8 @@ struct Laws {
     is_paused: bool,
     has_started: bool,
     last_epoch: Option<Epoch>,
-    last_watermark: Option<i64>,
-    last_answer: Option<i64>,
+    last_watermark: Option<Watermark>,
+    last_answer: Option<Watermark>,
 }
 
 /// Where in the order of calls an operator is.
@@ -97,26 +99,27 @@ impl Laws {
         if self.is_paused { self.broken(format!("was paused, and got {call} before resume")) } else { Ok(()) }
     }
 
-    fn watermark(&mut self, watermark_ms: i64) -> Result<()> {
+    fn watermark(&mut self, given: Option<Watermark>) -> Result<()> {
         self.event("on_watermark")?;
         if matches!(self.place, Place::AfterWatermark | Place::AmongBatches) {
             return self.broken("got a watermark in the middle of an epoch");
         }
-        if self.last_watermark.is_some_and(|last| watermark_ms < last) {
-            return self.broken(format!("got a watermark that went back to {watermark_ms}"));
+        if went_back(self.last_watermark, given) {
+            return self.broken(format!("got a watermark that went back to {given:?}"));
         }
-        (self.place, self.last_watermark) = (Place::AfterWatermark, Some(watermark_ms));
+        (self.place, self.last_watermark) = (Place::AfterWatermark, given);
         Ok(())
     }
 
-    fn answer(&mut self, given: i64, answer: i64) -> Result<()> {
-        if answer > given {
-            return self.broken(format!("made the watermark {answer} out of {given}"));
+    fn answer(&mut self, time: EpochTime, answer: Option<Watermark>) -> Result<()> {
+        let given = time.here.unwrap_or(time.query);
+        if answer.is_some_and(|answer| !given.is_at_least(answer)) {
+            return self.broken(format!("made the watermark {answer:?} out of {given:?}"));
         }
-        if self.last_answer.is_some_and(|last| answer < last) {
-            return self.broken(format!("let its watermark go back to {answer}"));
+        if went_back(self.last_answer, answer) {
+            return self.broken(format!("let its watermark go back to {answer:?}"));
         }
-        self.last_answer = Some(answer);
+        self.last_answer = answer;
         Ok(())
     }
 
@@ -167,6 +170,10 @@ impl Laws {
     }
 }
 
+fn went_back(last: Option<Watermark>, next: Option<Watermark>) -> bool {
+    last.is_some_and(|last| !next.is_some_and(|next| next.is_at_least(last)))
+}
+
 /// How a batch differs from what was declared, if it does.
 fn deviation(declared: &Schema, batch: &RecordBatch) -> Option<String> {
     let schema = batch.schema_ref();
@@ -204,14 +211,14 @@ impl Operator for Checked {
         self.operator.open(context)
     }
 
-    fn on_watermark(&mut self, time: EpochTime, output: &mut Output) -> Result<i64> {
+    fn on_watermark(&mut self, time: EpochTime, output: &mut Output) -> Result<Option<Watermark>> {
         let before = output.items.len();
         if cfg!(debug_assertions) {
-            self.laws.watermark(time.watermark_ms)?;
+            self.laws.watermark(time.here)?;
         }
         let answer = self.operator.on_watermark(time, output)?;
         if cfg!(debug_assertions) {
-            self.laws.answer(time.watermark_ms, answer)?;
+            self.laws.answer(time, answer)?;
             self.laws.rows(output, before)?;
         }
         Ok(answer)
@@ -257,8 +264,12 @@ impl Operator for Checked {
         self.operator.restore(part)
     }
 
-    fn wants_epoch(&self, watermark_ms: i64) -> bool {
-        self.operator.wants_epoch(watermark_ms)
+    fn uses_watermark(&self) -> bool {
+        self.operator.uses_watermark()
+    }
+
+    fn watermark_delay(&self) -> Option<Duration> {
+        self.operator.watermark_delay()
     }
 
     fn take_stats(&mut self) -> OperatorStats {
@@ -289,8 +300,9 @@ mod tests {
             Ok(Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false)])))
         }
 
-        fn on_watermark(&mut self, _: EpochTime, _: &mut Output) -> Result<i64> {
-            Ok(self.answer)
+        fn on_watermark(&mut self, time: EpochTime, _: &mut Output) -> Result<Option<Watermark>> {
+            let raised = Watermark { evict_ms: self.answer, ..Watermark::default() };
+            Ok(if self.answer > 0 { Some(raised) } else { time.here })
         }
 
         fn on_batch(&mut self, _: usize, _: Batch, output: &mut Output) -> Result<Flow> {
@@ -385,11 +397,11 @@ mod tests {
         call(&mut same_epoch, 'd', 4).unwrap();
         assert_broken(call(&mut same_epoch, 'd', 4), "got barrier 4");
         let mut back = checked(obedient());
-        let at = |watermark_ms| EpochTime { watermark_ms, processing_micros: 0 };
+        let at = |evict_ms| EpochTime { here: Some(Watermark { late_ms: 0, evict_ms }), ..EpochTime::default() };
         back.on_watermark(at(5), &mut Output::default()).unwrap();
         call(&mut back, 'd', 0).unwrap();
-        assert_broken(back.on_watermark(at(4), &mut Output::default()).map(|_| ()), "went back to 4");
-        assert_broken(calls(Obedient { answer: 1, ..obedient() }, "w"), "made the watermark 1 out of 0");
+        assert_broken(back.on_watermark(at(4), &mut Output::default()).map(|_| ()), "went back to");
+        assert_broken(calls(Obedient { answer: 1, ..obedient() }, "w"), "made the watermark");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use super::project::one_input;
-use super::{Barrier, Batch, Flow, Operator, Output};
+use super::{Balance, Barrier, Batch, Flow, Operator, OperatorStats, Output};
 use crate::error::{Error, Result};
 use crate::protocol::key_group::{KEY_GROUPS, hash_rows, instance_of, key_group};
 
@@ -28,8 +28,8 @@ const WORTH_SENDING: usize = 1024;
 /// Rows for one receiver stay in order. Without key columns all rows go to instance 0. A call puts out at most two
 /// batches a receiver, so it never pauses before the barrier.
 ///
-/// Hashes that came with a batch are used again if the key columns are the leading ones, as those of a partial
-/// aggregation are, and the hashes of some rows prove to be of just these columns.
+/// Hashes that came with a batch, as from a partial aggregation, are used again if those of some rows prove to be of just
+/// these columns.
 #[derive(Debug, Clone)]
 pub(crate) struct Exchange {
     columns: Vec<usize>,
@@ -75,11 +75,10 @@ impl Exchange {
     }
 
     fn are_of_these_columns(&self, hashes: &[u64], records: &RecordBatch) -> bool {
-        let leading = self.columns.iter().copied().eq(0..self.columns.len());
         let rows = records.num_rows();
         let probes = [0, rows / 2, rows.saturating_sub(1)];
         let fits = |row: usize| hash_rows(&self.keys(&records.slice(row, 1))).first() == hashes.get(row);
-        leading && hashes.len() == rows && probes.into_iter().all(fits)
+        hashes.len() == rows && probes.into_iter().all(fits)
     }
 
     /// Sorts the rows by receiver and cuts the batch accordingly.
@@ -186,6 +185,10 @@ impl Operator for Exchange {
     fn on_barrier(&mut self, _: &Barrier, output: &mut Output) -> Result<Flow> {
         self.flushing = 0;
         self.resume(output)
+    }
+
+    fn take_stats(&mut self) -> OperatorStats {
+        OperatorStats { balance: Some(Balance::default()), ..OperatorStats::default() }
     }
 }
 

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use arrow::record_batch::RecordBatch;
 
 use super::project::one_input;
-use super::{Barrier, Batch, Flow, Operator, OperatorStats, Output, StateDelta, StatePart};
+use super::{Balance, Barrier, Batch, Flow, Operator, OperatorStats, Output, StateDelta, StatePart};
 use crate::error::{Error, Result};
 
 /// What a [`Limit`] counts over.
@@ -37,12 +37,13 @@ pub struct Limit {
     is_changed: bool,
     /// Whether `passed` changed since statistics were taken.
     is_updated: bool,
+    balance: Balance,
 }
 
 impl Limit {
     /// At most `count` rows for each `scope`.
     pub fn new(count: u64, scope: LimitScope) -> Self {
-        Self { count, scope, passed: 0, is_changed: false, is_updated: false }
+        Self { count, scope, passed: 0, is_changed: false, is_updated: false, balance: Balance::default() }
     }
 }
 
@@ -66,6 +67,7 @@ impl Operator for Limit {
             (self.is_changed, self.is_updated) = (true, true);
             output.batch(batch.records.slice(0, rows));
         }
+        self.balance.absorbed += (batch.rows() - rows) as u64;
         Ok(Flow::Done)
     }
 
@@ -101,11 +103,12 @@ impl Operator for Limit {
     }
 
     fn take_stats(&mut self) -> OperatorStats {
+        let balance = Some(std::mem::take(&mut self.balance));
         if self.scope == LimitScope::Epoch {
-            return OperatorStats::default();
+            return OperatorStats { balance, ..OperatorStats::default() };
         }
         let updated_rows = u64::from(std::mem::take(&mut self.is_updated));
-        OperatorStats { state_rows: Some(1), state_bytes: 8, updated_rows, ..OperatorStats::default() }
+        OperatorStats { state_rows: Some(1), state_bytes: 8, updated_rows, balance, ..OperatorStats::default() }
     }
 }
 
@@ -149,7 +152,8 @@ mod tests {
         assert_eq!(epoch(&mut limit, &[&[1], &[2, 3]]), [1, 2]);
         assert_eq!(epoch(&mut limit, &[&[4]]), [4]);
         assert!(limit.snapshot().unwrap().is_none());
-        assert_eq!(limit.take_stats(), OperatorStats::default());
+        let stats = limit.take_stats();
+        assert_eq!((stats.state_rows, stats.balance), (None, Some(Balance { made: 0, absorbed: 1 })));
     }
 
     #[test]

@@ -6,30 +6,37 @@
 
 pub mod aggregate;
 mod checked;
+mod dropped;
 mod exchange;
 mod explode;
 mod limit;
 mod project;
 mod sort;
 mod union;
+mod watermark;
+mod window;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 
-pub use crate::protocol::{Barrier, BarrierKind, Batch, Epoch, EpochTime};
+pub use crate::protocol::{Barrier, BarrierKind, Batch, Epoch, EpochTime, Watermark};
 pub use crate::state::{StateDelta, StatePart};
 pub use aggregate::{AggregateCall, AggregateSpec, CountBy, FinalAggregate, PartialAggregate};
 pub(crate) use checked::Checked;
+pub use dropped::{DroppedRows, reason};
 pub(crate) use exchange::Exchange;
 pub use explode::Explode;
 pub use limit::{Limit, LimitScope};
 pub use project::{Filter, Project};
 pub use sort::{Sort, SortKey};
 pub use union::Union;
+pub use watermark::{Lateness, WatermarkNode};
+pub use window::Windows;
 
 use crate::error::Result;
 
@@ -67,8 +74,41 @@ pub struct OperatorStats {
     pub updated_rows: u64,
     /// Rows of state removed.
     pub removed_rows: u64,
-    /// Rows dropped, by reason.
-    pub dropped: Vec<(&'static str, u64)>,
+    /// Whether the operator drops duplicates, so that their count is worth showing even when it is 0.
+    pub drops_duplicates: bool,
+    /// How rows taken in relate to rows put out; `None` if the operator keeps no such account.
+    pub balance: Option<Balance>,
+    /// The event times of the rows that passed, from a watermark node.
+    pub event_times: Option<EventTimes>,
+}
+
+/// An operator's account of its rows: `in + made = out + absorbed + dropped`, in every epoch.
+///
+/// Rows dropped are counted where they are dropped, by [`Output::drop_rows`] and [`Output::count_dropped`]. Debug builds fail
+/// the query when the account does not balance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Balance {
+    /// Rows put out that are not, one to one, rows taken in: results, copies of a row for a second window.
+    pub made: u64,
+    /// Rows taken in that went into the state or into another row, or that the query did not want.
+    pub absorbed: u64,
+}
+
+/// The event times of some rows, in milliseconds since 1970-01-01T00:00:00Z, rounded down. Null times do not count.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EventTimes {
+    /// How many rows had a time.
+    pub count: u64,
+    /// The lowest; 0 without rows, as the next three.
+    pub min_ms: i64,
+    /// The highest.
+    pub max_ms: i64,
+    /// The sum.
+    pub sum_ms: i128,
+    /// How far the rows were behind.
+    pub lateness: Lateness,
+    /// Rows whose time was too far ahead of processing time; they count in nothing else.
+    pub ahead: u64,
 }
 
 /// A stateless, stateful or user-written step of a topology.
@@ -98,14 +138,14 @@ pub trait Operator: Send + 'static {
         Ok(())
     }
 
-    /// The epoch that begins runs under `time`. The answer is the watermark for the operators below: `time.watermark_ms` or
-    /// less.
+    /// The epoch that begins runs under `time`. The answer is the watermark for the operators below: `time.here` or less, a pure
+    /// function of it.
     ///
     /// # Errors
     /// When the operator failed; the query fails with it.
-    fn on_watermark(&mut self, time: EpochTime, output: &mut Output) -> Result<i64> {
+    fn on_watermark(&mut self, time: EpochTime, output: &mut Output) -> Result<Option<Watermark>> {
         let _ = output;
-        Ok(time.watermark_ms)
+        Ok(time.here)
     }
 
     /// Takes rows that arrived on input `port`.
@@ -150,10 +190,15 @@ pub trait Operator: Send + 'static {
         Ok(())
     }
 
-    /// Whether an epoch without input under this watermark would free state or emit rows.
-    fn wants_epoch(&self, watermark_ms: i64) -> bool {
-        let _ = watermark_ms;
+    /// Whether an epoch without input may free state or emit rows once the watermark has moved.
+    fn uses_watermark(&self) -> bool {
         false
+    }
+
+    /// How far the watermark stays behind the times this operator reports in [`OperatorStats::event_time`]; `None` for an
+    /// operator that is no watermark node.
+    fn watermark_delay(&self) -> Option<Duration> {
+        None
     }
 
     /// The counts since the last call.
@@ -180,6 +225,8 @@ impl<T: Operator + Clone + Sync> OperatorFactory for T {
 #[derive(Debug, Default)]
 pub struct Output {
     items: Vec<(Route, Batch)>,
+    dropped: Vec<DroppedRows>,
+    counts: Vec<(&'static str, u64)>,
 }
 
 /// Which instances of the next operator a batch is for.
@@ -224,6 +271,31 @@ impl Output {
     /// Takes out what was put in, in order: what a test of an operator looks at.
     pub fn take_batches(&mut self) -> Vec<RecordBatch> {
         self.take().into_iter().map(|(_, batch)| batch.records).collect()
+    }
+
+    /// Rows that will not be used, and why: they are counted, and shown to whoever reads the query's late rows. `times` are the
+    /// event times they were judged by, if they were.
+    pub fn drop_rows(&mut self, rows: DroppedRows) {
+        self.count_dropped(rows.reason, rows.records.num_rows() as u64);
+        if rows.records.num_rows() > 0 {
+            self.dropped.push(rows);
+        }
+    }
+
+    /// Counts rows that will not be used, for one of [`reason`].
+    pub fn count_dropped(&mut self, reason: &'static str, rows: u64) {
+        if rows == 0 {
+            return;
+        }
+        match self.counts.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, count)) => *count += rows,
+            None => self.counts.push((reason, rows)),
+        }
+    }
+
+    /// Takes out the counts and rows of what was dropped.
+    pub fn take_dropped(&mut self) -> (Vec<(&'static str, u64)>, Vec<DroppedRows>) {
+        (std::mem::take(&mut self.counts), std::mem::take(&mut self.dropped))
     }
 
     pub(crate) fn take(&mut self) -> Vec<(Route, Batch)> {

@@ -7,7 +7,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
-use super::{Batch, EpochTime, ExpressionRef, Flow, Operator, Output};
+use super::{Balance, Batch, EpochTime, ExpressionRef, Flow, Operator, OperatorStats, Output, Watermark};
 use crate::error::{Error, Result};
 use crate::types::type_name;
 
@@ -44,9 +44,9 @@ impl Operator for Project {
         names.join(", ")
     }
 
-    fn on_watermark(&mut self, time: EpochTime, _: &mut Output) -> Result<i64> {
+    fn on_watermark(&mut self, time: EpochTime, _: &mut Output) -> Result<Option<Watermark>> {
         self.time = time;
-        Ok(time.watermark_ms)
+        Ok(time.here)
     }
 
     fn on_batch(&mut self, _: usize, batch: Batch, output: &mut Output) -> Result<Flow> {
@@ -58,6 +58,10 @@ impl Operator for Project {
             |error| Error::internal(format!("computed columns are not as declared: {error}")).with_source(error);
         output.batch(records.map_err(unfit)?);
         Ok(Flow::Done)
+    }
+
+    fn take_stats(&mut self) -> OperatorStats {
+        OperatorStats { balance: Some(Balance::default()), ..OperatorStats::default() }
     }
 }
 
@@ -72,12 +76,13 @@ impl Operator for Project {
 pub struct Filter {
     condition: ExpressionRef,
     time: EpochTime,
+    balance: Balance,
 }
 
 impl Filter {
     /// Keeps rows for which this BOOLEAN expression is true.
     pub fn new(condition: ExpressionRef) -> Self {
-        Self { condition, time: EpochTime::default() }
+        Self { condition, time: EpochTime::default(), balance: Balance::default() }
     }
 }
 
@@ -90,21 +95,26 @@ impl Operator for Filter {
         format!("{:?}", self.condition)
     }
 
-    fn on_watermark(&mut self, time: EpochTime, _: &mut Output) -> Result<i64> {
+    fn on_watermark(&mut self, time: EpochTime, _: &mut Output) -> Result<Option<Watermark>> {
         self.time = time;
-        Ok(time.watermark_ms)
+        Ok(time.here)
     }
 
     fn on_batch(&mut self, _: usize, batch: Batch, output: &mut Output) -> Result<Flow> {
         let condition = self.condition.evaluate(&batch.records, self.time)?;
         let wrong = || format!("a filter's condition must be BOOLEAN, not {}", type_name(condition.data_type()));
         let condition = condition.as_boolean_opt().ok_or_else(|| Error::plan(wrong()))?;
+        self.balance.absorbed += (batch.rows() - condition.true_count()) as u64;
         match condition.true_count() {
             0 => {}
             kept if kept == batch.rows() => output.batch(batch.records),
             _ => output.batch(filter_record_batch(&batch.records, condition)?),
         }
         Ok(Flow::Done)
+    }
+
+    fn take_stats(&mut self) -> OperatorStats {
+        OperatorStats { balance: Some(std::mem::take(&mut self.balance)), ..OperatorStats::default() }
     }
 }
 
@@ -162,8 +172,8 @@ mod tests {
 
     fn run(operator: &mut dyn Operator, batch: Batch) -> Vec<RecordBatch> {
         let mut output = Output::default();
-        let time = EpochTime { watermark_ms: 5, processing_micros: 77 };
-        assert_eq!(operator.on_watermark(time, &mut output).unwrap(), 5);
+        let time = EpochTime { processing_micros: 77, ..EpochTime::default() };
+        assert_eq!(operator.on_watermark(time, &mut output).unwrap(), None);
         assert_eq!(operator.on_batch(0, batch, &mut output).unwrap(), Flow::Done);
         output.take().into_iter().map(|(_, batch)| batch.records).collect()
     }

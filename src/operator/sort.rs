@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Float32Type, Float64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use super::project::one_input;
-use super::{Barrier, Batch, EpochTime, ExpressionRef, Flow, Operator, Output};
+use super::{Balance, Barrier, Batch, EpochTime, ExpressionRef, Flow, Operator, OperatorStats, Output, Watermark};
 use crate::error::{Error, Result};
 
 /// The most rows of one output batch.
@@ -47,6 +47,7 @@ pub struct Sort {
     /// The places (batch, row) still to be put out, from `next` on.
     order: Vec<(usize, usize)>,
     next: usize,
+    balance: Balance,
 }
 
 impl Sort {
@@ -54,7 +55,16 @@ impl Sort {
     pub fn new(keys: Vec<SortKey>, limit: Option<usize>) -> Self {
         let key_columns = vec![Vec::new(); keys.len()];
         let (collected, order) = (Vec::new(), Vec::new());
-        Self { keys, limit, time: EpochTime::default(), collected, key_columns, order, next: 0 }
+        Self {
+            keys,
+            limit,
+            time: EpochTime::default(),
+            collected,
+            key_columns,
+            order,
+            next: 0,
+            balance: Balance::default(),
+        }
     }
 
     /// The places of the collected rows in order.
@@ -108,9 +118,9 @@ impl Operator for Sort {
         self.limit.map_or_else(|| keys.clone(), |limit| format!("{keys}, first {limit}"))
     }
 
-    fn on_watermark(&mut self, time: EpochTime, _: &mut Output) -> Result<i64> {
+    fn on_watermark(&mut self, time: EpochTime, _: &mut Output) -> Result<Option<Watermark>> {
         self.time = time;
-        Ok(time.watermark_ms)
+        Ok(time.here)
     }
 
     fn on_batch(&mut self, _: usize, batch: Batch, _: &mut Output) -> Result<Flow> {
@@ -140,7 +150,13 @@ impl Operator for Sort {
             return Ok(Flow::Done);
         }
         self.order = self.sorted()?;
+        let rows: usize = self.collected.iter().map(RecordBatch::num_rows).sum();
+        self.balance.absorbed += (rows - self.order.len()) as u64;
         self.resume(output)
+    }
+
+    fn take_stats(&mut self) -> OperatorStats {
+        OperatorStats { balance: Some(std::mem::take(&mut self.balance)), ..OperatorStats::default() }
     }
 }
 

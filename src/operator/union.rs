@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
-use super::{Batch, Flow, Operator, OperatorContext, Output};
+use super::{Balance, Batch, Flow, Operator, OperatorContext, OperatorStats, Output};
 use crate::error::{Error, Result};
 use crate::types::type_name;
 
@@ -60,6 +60,10 @@ impl Operator for Union {
         let columns = batch.records.columns().to_vec();
         output.batch(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?);
         Ok(Flow::Done)
+    }
+
+    fn take_stats(&mut self) -> OperatorStats {
+        OperatorStats { balance: Some(Balance::default()), ..OperatorStats::default() }
     }
 }
 

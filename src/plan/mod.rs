@@ -18,6 +18,7 @@ mod refusal;
 pub mod topology;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) use catalog::Catalog;
 pub(crate) use datafusion::{Analyzed, analyze};
@@ -34,5 +35,7 @@ pub(crate) struct PlanContext {
     pub(crate) zone: Zone,
     /// A bad cast or a division by zero is an error instead of null.
     pub(crate) ansi: bool,
+    /// Event times further ahead of the clock than this do not move the watermark.
+    pub(crate) max_ahead: Option<Duration>,
     pub(crate) clock: Arc<dyn Clock>,
 }

@@ -74,6 +74,8 @@ pub struct Node {
     pub description: String,
     /// For a source, the columns to read by index; `None` is all.
     pub projection: Option<Vec<usize>>,
+    /// For the half of an operator in front of an exchange, the other half, whose progress counts what both drop.
+    pub half_of: Option<NodeId>,
 }
 
 /// A connection from one node to an input port of another.
@@ -134,6 +136,21 @@ impl Topology {
     /// The edges.
     pub fn edges(&self) -> &[Edge] {
         &self.edges
+    }
+
+    /// Whether an epoch without input may do something when the watermark moves: an operator below a watermark node says so.
+    pub(crate) fn uses_watermark(&self) -> bool {
+        let mut is_timed = vec![false; self.nodes.len()];
+        for (index, node) in self.nodes.iter().enumerate() {
+            let NodeKind::Operator(operator) = &node.kind else { continue };
+            let operator = operator.instance();
+            let below = self.inputs(NodeId(index)).any(|edge| is_timed[edge.from.0]);
+            if below && operator.uses_watermark() {
+                return true;
+            }
+            is_timed[index] = below || operator.watermark_delay().is_some();
+        }
+        false
     }
 
     /// The edges into a node, by port.
@@ -268,6 +285,7 @@ struct Draft {
     name: String,
     kind: NodeKind,
     projection: Option<Vec<usize>>,
+    half_of: Option<NodeId>,
 }
 
 /// Builds a [`Topology`]; names are the user's, partitioning is explicit, and [`build`](Self::build) checks.
@@ -333,7 +351,7 @@ impl TopologyBuilder {
     }
 
     fn add(&mut self, name: String, kind: NodeKind, projection: Option<Vec<usize>>) -> NodeId {
-        self.nodes.push(Draft { name, kind, projection });
+        self.nodes.push(Draft { name, kind, projection, half_of: None });
         self.inputs.push(Vec::new());
         NodeId(self.nodes.len() - 1)
     }
@@ -399,7 +417,8 @@ impl Topology {
                 (schema, sink.description())
             }
         };
-        Ok(Node { name: draft.name, kind: draft.kind, schema, description, projection: draft.projection })
+        let Draft { name, kind, projection, half_of } = draft;
+        Ok(Node { name, kind, schema, description, projection, half_of })
     }
 
     fn check_ends(&self) -> Result<()> {
@@ -463,6 +482,12 @@ impl NodeBuilder<'_> {
 
     pub(crate) fn partitioned_by_columns(self, from: NodeId, columns: Vec<usize>) -> NodeId {
         self.connect([(from, Wanted::HashColumns(columns))])
+    }
+
+    /// What `half` drops is counted as this node's.
+    pub(crate) fn completing(self, half: NodeId) -> Self {
+        self.builder.nodes[half.0].half_of = Some(self.id);
+        self
     }
 
     fn connect(self, inputs: impl IntoIterator<Item = (NodeId, Wanted)>) -> NodeId {

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 #[cfg(test)]
 use super::Defect;
 use super::laws::ChannelLaws;
-use super::{Barrier, Batch, EpochTime, Message};
+use super::{Barrier, Batch, EpochTime, Message, Watermark};
 use crate::error::{Error, Result};
 
 /// What the task has to deal with next.
@@ -140,9 +140,11 @@ impl InputGate {
         }
         let times = self.channels.iter().filter_map(|channel| channel.opened);
         let processing_micros = times.clone().map(|time| time.processing_micros).max()?;
-        let watermark_ms = times.map(|time| time.watermark_ms).min()?;
+        let query = times.clone().map(|time| time.query).next()?;
+        // A path without a watermark node has no say.
+        let here = times.filter_map(|time| time.here).reduce(Watermark::min);
         self.is_open = true;
-        Some(Input::Open(EpochTime { watermark_ms, processing_micros }))
+        Some(Input::Open(EpochTime { query, here, processing_micros }))
     }
 
     fn may_open(&self) -> bool {
@@ -219,8 +221,9 @@ mod tests {
         Message::Batch(RecordBatch::try_from_iter([("v", column)]).unwrap().into())
     }
 
-    fn watermark(watermark_ms: i64) -> Message {
-        Message::Watermark(EpochTime { watermark_ms, processing_micros: 7 })
+    fn watermark(evict_ms: i64) -> Message {
+        let here = Some(Watermark { late_ms: evict_ms - 1, evict_ms });
+        Message::Watermark(EpochTime { here, ..EpochTime::default() })
     }
 
     fn barrier(epoch: u64) -> Message {
@@ -232,7 +235,8 @@ mod tests {
         let mut out = Vec::new();
         while let Some(input) = gate.take().unwrap() {
             out.push(match input {
-                Input::Open(time) => format!("open {}", time.watermark_ms),
+                Input::Open(EpochTime { here: None, .. }) => "open".to_string(),
+                Input::Open(EpochTime { here: Some(here), .. }) => format!("open {}", here.evict_ms),
                 Input::Batch { channel, .. } => format!("batch from {channel}"),
                 Input::Close(barrier) => format!("close {}", barrier.epoch),
                 Input::End => "end".to_string(),
@@ -265,6 +269,17 @@ mod tests {
         assert!(drain(&mut gate).is_empty());
         gate.receive(1, watermark(4)).unwrap();
         assert_eq!(drain(&mut gate), ["open 4", "batch from 0"]);
+    }
+
+    #[test]
+    fn a_path_without_event_time_has_no_say_in_the_watermark() {
+        let mut gate = InputGate::new(&[0, 1]);
+        gate.receive(0, Message::Watermark(EpochTime::default())).unwrap();
+        gate.receive(1, watermark(4)).unwrap();
+        assert_eq!(drain(&mut gate), ["open 4"]);
+        let mut gate = InputGate::new(&[0]);
+        gate.receive(0, Message::Watermark(EpochTime::default())).unwrap();
+        assert_eq!(drain(&mut gate), ["open"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Owns: the grammar of [`Message`]. Does not own: what to do about a violation; that is a defect of this
 //! crate and fails the query.
 
-use super::{Epoch, EpochTime, Message};
+use super::{Epoch, EpochTime, Message, Watermark};
 use crate::error::{Error, Result};
 
 /// Where a channel is in `(Watermark Batch* Barrier)* End`.
@@ -43,7 +43,8 @@ impl ChannelLaws {
     }
 
     fn open(&mut self, time: EpochTime) -> Result<()> {
-        if self.last_time.is_some_and(|last| last.watermark_ms > time.watermark_ms) {
+        let went_back = |last: Watermark| !time.here.is_some_and(|here| here.is_at_least(last));
+        if self.last_time.and_then(|last| last.here).is_some_and(went_back) {
             return broken(format!("the watermark went back to {time:?}"));
         }
         self.last_time = Some(time);
@@ -83,8 +84,9 @@ mod tests {
         Message::Barrier(Barrier { epoch, kind: BarrierKind::Durable, has_data: true })
     }
 
-    fn watermark(watermark_ms: i64) -> Message {
-        Message::Watermark(EpochTime { watermark_ms, processing_micros: 0 })
+    fn watermark(evict_ms: i64) -> Message {
+        let here = Some(Watermark { late_ms: 0, evict_ms });
+        Message::Watermark(EpochTime { here, ..EpochTime::default() })
     }
 
     fn verdict(messages: &[Message]) -> Result<()> {
@@ -104,6 +106,7 @@ mod tests {
             vec![watermark(0), watermark(0)],
             vec![watermark(0), barrier(1), watermark(0), barrier(1)],
             vec![watermark(5), barrier(0), watermark(4)],
+            vec![watermark(5), barrier(0), Message::Watermark(EpochTime::default())],
             vec![watermark(0), Message::End],
             vec![Message::End, watermark(0)],
         ] {

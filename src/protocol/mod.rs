@@ -26,12 +26,38 @@ pub(crate) enum Defect {
 /// The number of an epoch, from 0; Spark's batch id.
 pub type Epoch = u64;
 
+/// How far event time has come, in milliseconds since 1970-01-01T00:00:00Z.
+///
+/// State is cleaned by what the epochs before this one saw; rows are judged by what the epoch before was cleaned by. So what an
+/// operator emits when a key becomes final is not late for the operators below it (Spark's `WatermarkPropagator`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
+pub struct Watermark {
+    /// A row whose time is this or less is late.
+    pub late_ms: i64,
+    /// A key whose time is this or less is final: it is emitted and freed when the epoch ends.
+    pub evict_ms: i64,
+}
+
+impl Watermark {
+    /// The lower of two in each respect.
+    #[must_use]
+    pub fn min(self, other: Self) -> Self {
+        Self { late_ms: self.late_ms.min(other.late_ms), evict_ms: self.evict_ms.min(other.evict_ms) }
+    }
+
+    /// Whether both values are at least those of `other`.
+    pub fn is_at_least(self, other: Self) -> bool {
+        self.late_ms >= other.late_ms && self.evict_ms >= other.evict_ms
+    }
+}
+
 /// What an epoch runs under, fixed when it begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EpochTime {
-    /// The watermark by which state is cleaned and final rows are emitted in this epoch, in milliseconds since
-    /// 1970-01-01T00:00:00Z; 0 when no watermark is known.
-    pub watermark_ms: i64,
+    /// The watermark of the query, which a watermark node hands to what is below it.
+    pub query: Watermark,
+    /// The watermark at this place of the graph; `None` where no watermark node lies above, and no row is ever late.
+    pub here: Option<Watermark>,
     /// What `current_timestamp()` is for every row of this epoch, in microseconds since 1970-01-01T00:00:00Z.
     pub processing_micros: i64,
 }

@@ -290,11 +290,20 @@ impl CoordinatorActor {
             let now = self.now();
             trace::epoch(&self.parts.facts.path, epoch.plan.barrier.epoch, "epoch_committed");
             epoch.durations.insert("commitOffsets", now - self.commit_started);
+            self.show_watermark(now);
             let progress = self.parts.facts.progress(&epoch, &self.parts.roles, metrics, now);
             self.parts.listeners.publish(QueryEvent::Progress(Box::new(progress.clone())));
             self.parts.state.add_progress(progress);
         }
         self.tell_machine(Event::Committed, ctx);
+    }
+
+    fn show_watermark(&self, now: i64) {
+        let tracker = self.parts.machine.watermarks();
+        if tracker.has_nodes() {
+            let status = self.parts.facts.watermark_status(tracker, now);
+            self.parts.state.set_watermark(status);
+        }
     }
 
     fn idle(&mut self) {

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use crate::connector::Offset;
-use crate::coordinator::FinishedEpoch;
+use crate::coordinator::{FinishedEpoch, NodeReport, WatermarkPolicy, WatermarkTracker};
 use crate::error::Error;
 use crate::observability::trace::ActorPath;
 use crate::observability::{
-    QueryIdleEvent, QueryStartedEvent, QueryTerminatedEvent, SinkProgress, SourceProgress, StateOperatorProgress,
-    StreamingQueryProgress,
+    EventTimeStats, QueryIdleEvent, QueryStartedEvent, QueryTerminatedEvent, SinkProgress, SourceProgress,
+    StateOperatorProgress, StreamingQueryProgress, WatermarkNodeStatus, WatermarkStatus,
 };
+use crate::operator::reason;
 use crate::task::{TaskId, TaskReport};
 
 /// Which tasks belong to which source, operator or sink.
@@ -107,7 +108,7 @@ impl Facts {
             input_rows_per_second: rate(num_input_rows, since_last),
             processed_rows_per_second: rate(num_input_rows, Some(took)),
             duration_ms,
-            event_time: BTreeMap::new(),
+            event_time: event_time(epoch),
             state_operators: state_operators(epoch, roles),
             sources,
             sink: SinkProgress {
@@ -116,6 +117,32 @@ impl Facts {
             },
             observed_metrics: BTreeMap::new(),
             dropped_rows: dropped(epoch),
+        }
+    }
+
+    /// Where the watermark stands, for people.
+    pub(super) fn watermark_status(&self, tracker: &WatermarkTracker, now: i64) -> WatermarkStatus {
+        let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let node = |report: NodeReport| WatermarkNodeStatus {
+            delay_ms: millis(report.delay),
+            max_event_time_ms: report.max_ms,
+            watermark_ms: report.watermark_ms,
+            is_idle: report.is_idle,
+            decides: report.decides,
+            last_row_micros: report.last_row_micros,
+            rows: report.times.count,
+            rows_ahead: report.times.ahead,
+            lateness: report.times.lateness.buckets().collect(),
+            what_if: WatermarkNodeStatus::what_if(report.delay, &report.times),
+            name: report.name,
+        };
+        WatermarkStatus {
+            watermark_ms: tracker.next().evict_ms,
+            since_micros: tracker.since_micros(),
+            now_micros: now,
+            is_max_policy: tracker.options().policy == WatermarkPolicy::Max,
+            idle_timeout_ms: tracker.options().idle_timeout.map(millis),
+            nodes: tracker.reports(now).into_iter().map(node).collect(),
         }
     }
 
@@ -163,22 +190,45 @@ fn state_operators(epoch: &FinishedEpoch, roles: &Roles) -> Vec<StateOperatorPro
             continue;
         }
         let sum = |count: fn(&TaskReport) -> u64| total(epoch, tasks, count);
+        let dropped_for = |reason: &str| total(epoch, tasks, |report| report.dropped_for(reason));
+        let duplicates = dropped_for(reason::DUPLICATE);
+        let is_deduplication = acks(epoch, tasks).any(|ack| ack.report.operator.drops_duplicates);
+        let custom_metrics =
+            is_deduplication.then(|| ("numDroppedDuplicateRows".to_string(), duplicates)).into_iter().collect();
         operators.push(StateOperatorProgress {
             operator_name: name.clone(),
             num_rows_total: sum(|report| report.operator.state_rows.unwrap_or(0)),
             num_rows_updated: sum(|report| report.operator.updated_rows),
             num_rows_removed: sum(|report| report.operator.removed_rows),
-            num_rows_dropped_by_watermark: 0,
+            num_rows_dropped_by_watermark: dropped_for(reason::LATE),
             memory_used_bytes: sum(|report| report.operator.state_bytes),
-            custom_metrics: BTreeMap::new(),
+            custom_metrics,
         });
     }
     operators
 }
 
+fn acks<'a>(epoch: &'a FinishedEpoch, tasks: &'a [TaskId]) -> impl Iterator<Item = &'a crate::task::EpochAck> {
+    epoch.acks.iter().filter(|ack| tasks.contains(&ack.task))
+}
+
+/// What the watermark nodes saw, and the watermark the epoch ran under; nothing for a query without.
+fn event_time(epoch: &FinishedEpoch) -> BTreeMap<String, String> {
+    let Some(times) = &epoch.event_times else { return BTreeMap::new() };
+    let known = |millis: i64| (times.count > 0).then(|| millis.saturating_mul(1000));
+    let mean = times.sum_ms.checked_div(i128::from(times.count)).and_then(|mean| i64::try_from(mean).ok());
+    let stats = EventTimeStats {
+        min_micros: known(times.min_ms),
+        max_micros: known(times.max_ms),
+        avg_micros: mean.and_then(known),
+        watermark_ms: Some(epoch.plan.time.query.evict_ms),
+    };
+    stats.to_map()
+}
+
 fn dropped(epoch: &FinishedEpoch) -> BTreeMap<String, u64> {
     let mut dropped = BTreeMap::new();
-    for (reason, count) in epoch.acks.iter().flat_map(|ack| &ack.report.operator.dropped) {
+    for (reason, count) in epoch.acks.iter().flat_map(|ack| &ack.report.dropped) {
         *dropped.entry((*reason).to_string()).or_default() += count;
     }
     dropped

@@ -23,7 +23,7 @@ use super::task_actor::{
 use crate::clock::Clock;
 use crate::connector::source::memory;
 use crate::connector::{Offset, Sink, SinkCommitter, SinkContext, SinkWriter, Source};
-use crate::coordinator::{EpochMachine, TriggerKind};
+use crate::coordinator::{EpochMachine, TriggerKind, WatermarkNodeSpec, WatermarkOptions, WatermarkTracker};
 use crate::error::Result;
 use crate::observability::trace::ActorPath;
 use crate::operator::{Checked, Exchange, Operator, OperatorContext};
@@ -40,6 +40,7 @@ pub(crate) struct LaunchOptions {
     pub(crate) name: Option<String>,
     pub(crate) trigger: TriggerKind,
     pub(crate) parallelism: usize,
+    pub(crate) watermarks: WatermarkOptions,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) listeners: ListenerBus,
     /// Called once, when the query is over.
@@ -181,7 +182,11 @@ impl Launch<'_> {
             last_idle: options.clock.now_micros(),
             last_epoch: None,
         };
-        let machine = EpochMachine::new(options.trigger, graph.ids().collect(), 0, false);
+        let nodes = watermark_nodes(topology, graph);
+        let mut watermarks = options.watermarks.clone();
+        watermarks.no_data_epochs &= topology.uses_watermark();
+        let tracker = WatermarkTracker::new(watermarks, nodes, options.clock.now_micros());
+        let machine = EpochMachine::new(options.trigger, graph.ids().collect(), tracker, 0, false);
         let specs: Vec<(TaskSpec, Work)> = graph.tasks.iter().cloned().zip(work).collect();
         let (clock, listeners, on_end) = (options.clock, options.listeners, options.on_end);
         let place = engine.next_place();
@@ -212,15 +217,33 @@ impl Launch<'_> {
     }
 }
 
+/// The nodes at which event time is observed, with their tasks.
+pub(crate) fn watermark_nodes(topology: &Topology, graph: &ExecutionGraph) -> Vec<WatermarkNodeSpec> {
+    let of = |(index, node): (usize, &crate::plan::topology::Node)| {
+        let NodeKind::Operator(operator) = &node.kind else { return None };
+        let delay = operator.instance().watermark_delay()?;
+        let tasks = graph.instances(index).map(|task| task.id).collect();
+        Some(WatermarkNodeSpec { name: node.name.clone(), delay, tasks })
+    };
+    topology.nodes().iter().enumerate().filter_map(of).collect()
+}
+
 fn roles(topology: &Topology, graph: &ExecutionGraph) -> Roles {
     let mut roles = Roles::default();
+    let mut operators = Vec::new();
     for (index, node) in topology.nodes().iter().enumerate() {
         let tasks: Vec<TaskId> = graph.instances(index).map(|task| task.id).collect();
         match node.kind {
             NodeKind::Source(_) => roles.sources.push(tasks),
-            NodeKind::Operator(_) => roles.operators.insert(0, (node.name.clone(), tasks)),
+            NodeKind::Operator(_) => operators.push((index, node.half_of, tasks)),
             NodeKind::Sink(_) => roles.sinks.push(tasks),
         }
+    }
+    // The half in front of an exchange reports together with the one behind it.
+    for (index, _, tasks) in operators.iter().rev().filter(|(_, half_of, _)| half_of.is_none()) {
+        let halves = operators.iter().filter(|(_, half_of, _)| half_of.is_some_and(|of| of.index() == *index));
+        let tasks = tasks.iter().chain(halves.flat_map(|(_, _, tasks)| tasks)).copied().collect();
+        roles.operators.push((topology.nodes()[*index].name.clone(), tasks));
     }
     roles
 }

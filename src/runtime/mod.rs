@@ -30,8 +30,8 @@ mod task_actor;
 
 pub(crate) use coordinator_actor::OnEnd;
 pub(crate) use engine::Engine;
-#[cfg(test)]
-pub(crate) use launch::prepare_operator;
 pub(crate) use launch::{LaunchOptions, QueryControl, launch};
+#[cfg(test)]
+pub(crate) use launch::{prepare_operator, watermark_nodes};
 pub(crate) use listeners::ListenerBus;
 pub(crate) use query_state::QueryState;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::clock::lock;
 use crate::error::{Error, Result};
-use crate::observability::{StreamingQueryProgress, StreamingQueryStatus};
+use crate::observability::{StreamingQueryProgress, StreamingQueryStatus, WatermarkStatus};
 
 /// As many progress reports are kept as Spark keeps.
 const RECENT: usize = 100;
@@ -19,6 +19,8 @@ struct Inner {
     recent: VecDeque<StreamingQueryProgress>,
     /// `Some` once the query is over.
     outcome: Option<Result<()>>,
+    /// How far event time has come, for a query that has a watermark.
+    watermark: Option<WatermarkStatus>,
     next_drain: u64,
     drained: BTreeSet<u64>,
 }
@@ -34,7 +36,7 @@ impl QueryState {
     pub(crate) fn new() -> Self {
         let status = status_of("Initializing sources", false, false);
         let (recent, drained) = (VecDeque::new(), BTreeSet::new());
-        let inner = Inner { status, recent, outcome: None, next_drain: 0, drained };
+        let inner = Inner { status, recent, outcome: None, watermark: None, next_drain: 0, drained };
         Self { inner: Mutex::new(inner), changed: Condvar::new() }
     }
 
@@ -108,6 +110,20 @@ impl QueryState {
             inner.recent.pop_front();
         }
         inner.recent.push_back(progress);
+    }
+
+    /// The watermark the next epoch will run under, in milliseconds.
+    pub(crate) fn watermark_ms(&self) -> Option<i64> {
+        lock(&self.inner).watermark.as_ref().map(|watermark| watermark.watermark_ms)
+    }
+
+    /// Where the watermark stands and why.
+    pub(crate) fn watermark_status(&self) -> Option<WatermarkStatus> {
+        lock(&self.inner).watermark.clone()
+    }
+
+    pub(super) fn set_watermark(&self, watermark: WatermarkStatus) {
+        lock(&self.inner).watermark = Some(watermark);
     }
 
     pub(super) fn drained(&self, ids: Vec<u64>) {

@@ -20,7 +20,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::connector::Prepared;
-use crate::operator::OperatorStats;
+use crate::error::{Error, Result};
+use crate::operator::{DroppedRows, OperatorStats};
 use crate::protocol::credit::{Grant, Window};
 use crate::protocol::{Barrier, Epoch, EpochTime, Message};
 use crate::state::StateDelta;
@@ -99,6 +100,9 @@ impl fmt::Debug for BeginEpoch {
     }
 }
 
+/// So many dropped rows of one task and epoch are kept to be looked at, and at most a batch more.
+const KEPT_ROWS: usize = 65_536;
+
 /// What one task did in one epoch.
 #[derive(Debug, Default)]
 pub(crate) struct TaskReport {
@@ -108,6 +112,48 @@ pub(crate) struct TaskReport {
     pub rows_out: u64,
     /// The operator's own counts.
     pub operator: OperatorStats,
+    /// Rows dropped, by reason.
+    pub dropped: Vec<(&'static str, u64)>,
+    /// Rows dropped, as far as they are kept.
+    pub dropped_rows: Vec<DroppedRows>,
+}
+
+impl TaskReport {
+    /// Takes note of dropped rows. Only [`KEPT_ROWS`] of them are kept for an epoch; all are counted.
+    fn drop_rows(&mut self, counts: Vec<(&'static str, u64)>, rows: Vec<DroppedRows>) {
+        for (reason, count) in counts {
+            match self.dropped.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, sum)) => *sum += count,
+                None => self.dropped.push((reason, count)),
+            }
+        }
+        for rows in rows {
+            let kept: usize = self.dropped_rows.iter().map(|kept| kept.records.num_rows()).sum();
+            if kept < KEPT_ROWS {
+                self.dropped_rows.push(rows);
+            }
+        }
+    }
+
+    /// How many rows were dropped for this reason.
+    pub(crate) fn dropped_for(&self, reason: &str) -> u64 {
+        self.dropped.iter().filter(|(known, _)| *known == reason).map(|(_, count)| count).sum()
+    }
+
+    /// # Errors
+    /// When the operator lost or invented rows: a defect of the operator.
+    fn check_balance(&self) -> Result<()> {
+        let Some(balance) = self.operator.balance else { return Ok(()) };
+        let dropped: u64 = self.dropped.iter().map(|(_, count)| count).sum();
+        let (from, to) = (self.rows_in + balance.made, self.rows_out + balance.absorbed + dropped);
+        if from == to {
+            return Ok(());
+        }
+        Err(Error::internal(format!(
+            "rows do not add up: {} in + {} made is not {} out + {} absorbed + {dropped} dropped",
+            self.rows_in, balance.made, self.rows_out, balance.absorbed
+        )))
+    }
 }
 
 /// A task's word that its part of an epoch is done.

@@ -120,8 +120,8 @@ impl OperatorTask {
     }
 
     fn open(&mut self, time: EpochTime, output: &mut Output) -> Result<()> {
-        let watermark_ms = self.operator.on_watermark(time, output)?;
-        self.outbox.broadcast(&Message::Watermark(EpochTime { watermark_ms, ..time }));
+        let here = self.operator.on_watermark(time, output)?;
+        self.outbox.broadcast(&Message::Watermark(EpochTime { here, ..time }));
         self.put_out(output)
     }
 
@@ -144,6 +144,8 @@ impl OperatorTask {
             self.report.rows_out += batch.rows() as u64;
             self.outbox.batch(route, &batch)?;
         }
+        let (counts, rows) = output.take_dropped();
+        self.report.drop_rows(counts, rows);
         Ok(())
     }
 
@@ -164,6 +166,9 @@ impl OperatorTask {
         self.flush(effects);
         let mut report = mem::take(&mut self.report);
         report.operator = self.operator.take_stats();
+        if cfg!(debug_assertions) {
+            report.check_balance()?;
+        }
         effects.push(Effect::Ack(EpochAck { task: self.id, epoch: barrier.epoch, report, snapshot, prepared: None }));
         Ok(())
     }

@@ -14,7 +14,7 @@ use super::{AggregateCall, AggregateSpec, NativeFunction};
 use crate::error::{Error, Result, suggestion};
 use crate::operator::{
     Barrier, Batch, EpochTime, Expression, ExpressionRef, Flow, Operator, OperatorContext, OperatorStats, Output,
-    StateDelta, StatePart,
+    StateDelta, StatePart, Watermark,
 };
 use crate::protocol::OutputMode;
 
@@ -104,7 +104,7 @@ impl Operator for CountBy {
         self.counts.insert(counts).open(context)
     }
 
-    fn on_watermark(&mut self, time: EpochTime, output: &mut Output) -> Result<i64> {
+    fn on_watermark(&mut self, time: EpochTime, output: &mut Output) -> Result<Option<Watermark>> {
         self.counts()?.on_watermark(time, output)
     }
 

@@ -24,7 +24,7 @@ use super::AggregateSpec;
 use super::partial::{BATCH_ROWS, GroupTable, RawRows, Running, describe, group_range, one_input};
 use crate::error::{Error, Result};
 use crate::operator::{
-    Barrier, Batch, EpochTime, Flow, Operator, OperatorContext, OperatorStats, Output, StateDelta, StatePart,
+    Barrier, Batch, EpochTime, Flow, Operator, OperatorContext, OperatorStats, Output, StateDelta, StatePart, Watermark,
 };
 use crate::protocol::OutputMode;
 
@@ -138,9 +138,9 @@ impl Operator for FinalAggregate {
         self.running().map(|_| ())
     }
 
-    fn on_watermark(&mut self, time: EpochTime, _: &mut Output) -> Result<i64> {
+    fn on_watermark(&mut self, time: EpochTime, _: &mut Output) -> Result<Option<Watermark>> {
         self.time = time;
-        Ok(time.watermark_ms)
+        Ok(time.here)
     }
 
     fn on_batch(&mut self, _: usize, batch: Batch, _: &mut Output) -> Result<Flow> {

@@ -19,7 +19,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::{Accumulator, AggregateSpec};
 use crate::error::{Error, Result};
-use crate::operator::{Barrier, Batch, EpochTime, Flow, Operator, OperatorContext, Output};
+use crate::operator::{Barrier, Batch, EpochTime, Flow, Operator, OperatorContext, Output, Watermark};
 use crate::protocol::key_group::hash_rows_into;
 use crate::state::KeyTable;
 
@@ -101,9 +101,9 @@ impl Operator for PartialAggregate {
         self.running().map(|_| ())
     }
 
-    fn on_watermark(&mut self, time: EpochTime, _: &mut Output) -> Result<i64> {
+    fn on_watermark(&mut self, time: EpochTime, _: &mut Output) -> Result<Option<Watermark>> {
         self.time = time;
-        Ok(time.watermark_ms)
+        Ok(time.here)
     }
 
     fn on_batch(&mut self, _: usize, batch: Batch, output: &mut Output) -> Result<Flow> {

@@ -15,7 +15,9 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::connector::{Prepared, ReadLimit, SinkCommitter, SinkContext, Source};
-use crate::coordinator::{Available, Command, EpochMachine, EpochPlan, Event, TriggerKind};
+use crate::coordinator::{
+    Available, Command, EpochMachine, EpochPlan, Event, TriggerKind, WatermarkOptions, WatermarkTracker,
+};
 use crate::error::{Error, Result};
 use crate::operator::Exchange;
 use crate::plan::execution::{ExecutionGraph, TaskKind, TaskSpec};
@@ -178,7 +180,10 @@ impl World {
             }
         }
         let initial = sources.iter_mut().map(|source| source.initial()).collect::<Result<Vec<_>>>()?;
-        let machine = EpochMachine::new(TriggerKind::AvailableNow, graph.ids().collect(), 0, false);
+        let nodes = crate::runtime::watermark_nodes(topology, &graph);
+        let watermarks = WatermarkOptions { no_data_epochs: topology.uses_watermark(), ..WatermarkOptions::default() };
+        let tracker = WatermarkTracker::new(watermarks, nodes, 0);
+        let machine = EpochMachine::new(TriggerKind::AvailableNow, graph.ids().collect(), tracker, 0, false);
         let mut receivers = BTreeMap::new();
         for spec in &graph.tasks {
             for (channel, peer) in spec.wiring.outputs.iter().flatten().enumerate() {
