@@ -6,32 +6,25 @@
 //! Input: lines of eight words each, words drawn by Zipf's law (exponent 1) from 100,000 made-up words, fixed seed. Each program reads
 //! the same file, splits at single spaces, counts, and gives the whole table once. Runs alternate; medians are shown.
 
-#![expect(clippy::disallowed_methods, reason = "a bench measures time")]
-#![expect(clippy::cast_precision_loss, reason = "rates are estimates")]
+mod support;
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::Path;
-use std::time::Instant;
 
 use millstream::arrow::array::AsArray;
 use millstream::arrow::datatypes::Int64Type;
 use millstream::prelude::*;
+use support::{Words, report, timed};
 
-const VOCABULARY: usize = 100_000;
 const WORDS_A_LINE: usize = 8;
 const RUNS: usize = 3;
 
 type Counts = HashMap<Vec<u8>, i64>;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    let is_small = arguments.iter().any(|argument| argument == "--small");
-    let given = arguments.iter().skip_while(|argument| *argument != "--lines").nth(1);
-    let lines =
-        given.map_or(if is_small { 20_000 } else { 5_000_000 }, |lines| lines.parse().expect("--lines is a number"));
-
+    let lines = support::lines(20_000, 5_000_000);
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("lines.txt");
     generate(&path, lines).expect("the input can be written");
@@ -45,52 +38,18 @@ fn main() {
         ours.push(seconds);
         assert!(found == expected, "run {run}: the counts differ");
     }
-    let rate = |seconds: f64| lines as f64 / seconds / 1e6;
-    let (ours, theirs) = (median(ours), median(theirs));
-    println!("purpose-written, 2 threads: {:.2} M lines/s", rate(theirs));
-    println!("millstream:                 {:.2} M lines/s", rate(ours));
-    println!("ratio:                      {:.2}", theirs / ours);
-}
-
-fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
-    let start = Instant::now();
-    let result = work();
-    (result, start.elapsed().as_secs_f64())
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-/// Splitmix64.
-fn next(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    report(lines, ours, theirs);
 }
 
 fn generate(path: &Path, lines: usize) -> std::io::Result<()> {
-    let mut state = 42;
-    let words: Vec<Vec<u8>> = (0..VOCABULARY)
-        .map(|_| (0..3 + next(&mut state) % 7).map(|_| b'a' + (next(&mut state) % 26) as u8).collect())
-        .collect();
-    let mut cumulative: Vec<f64> = Vec::with_capacity(VOCABULARY);
-    for rank in 1..=VOCABULARY {
-        cumulative.push(cumulative.last().copied().unwrap_or(0.0) + 1.0 / rank as f64);
-    }
-    let total = cumulative[VOCABULARY - 1];
+    let mut words = Words::new(42);
     let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
     for _ in 0..lines {
         for word in 0..WORDS_A_LINE {
-            let draw = (next(&mut state) >> 11) as f64 / (1_u64 << 53) as f64 * total;
-            let rank = cumulative.partition_point(|bound| *bound < draw);
             if word > 0 {
                 file.write_all(b" ")?;
             }
-            file.write_all(&words[rank.min(VOCABULARY - 1)])?;
+            file.write_all(words.draw())?;
         }
         file.write_all(b"\n")?;
     }

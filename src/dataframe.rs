@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::expr::{Expr, ExprNode, IntoCondition, IntoExprs, IntoNames};
 use crate::grouped::GroupedData;
 use crate::plan::logical::{Grouping, JoinOn, JoinType, LogicalPlan, Relation, SetOperation};
-use crate::plan::{Analyzed, analyze};
+use crate::plan::{Analyzed, StateBound, analyze};
 use crate::protocol::OutputMode;
 use crate::session::Session;
 use crate::static_writer::DataFrameWriter;
@@ -293,7 +293,10 @@ impl DataFrame {
             let modes = [OutputMode::Append, OutputMode::Complete, OutputMode::Update];
             let drafts: Vec<_> = modes.into_iter().map(|mode| analyzed.draft_topology(mode)).collect();
             match drafts.iter().find_map(|draft| draft.as_ref().ok()) {
-                Some(topology) => text.push_str(&format!("\n== Topology ==\n{topology}")),
+                Some(topology) => {
+                    text.push_str(&state_text(&analyzed.state_bounds(topology.output_mode())));
+                    text.push_str(&format!("\n== Topology ==\n{topology}"));
+                }
                 None => return drafts.into_iter().next().map_or(Ok(text), |draft| draft.map(|_| String::new())),
             }
         }
@@ -363,6 +366,12 @@ fn print(text: &str) -> Result<()> {
     std::io::stdout()
         .write_all(text.as_bytes())
         .map_err(|error| crate::Error::connector("standard output cannot be written").with_source(error))
+}
+
+/// The section of an explain that says what bounds the state; empty without state.
+pub(crate) fn state_text(bounds: &[StateBound]) -> String {
+    let lines: String = bounds.iter().map(|bound| format!("{bound}\n")).collect();
+    if lines.is_empty() { lines } else { format!("\n== State ==\n{lines}") }
 }
 
 impl fmt::Debug for DataFrame {

@@ -6,11 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
+use crate::connector::source::memory::MemoryStreamFactory;
 use crate::coordinator::Trigger;
+use crate::dataframe::DataFrame;
 use crate::error::{Error, Result};
-use crate::observability::{StreamingQueryProgress, StreamingQueryStatus};
+use crate::observability::{StreamingQueryProgress, StreamingQueryStatus, WatermarkStatus};
+use crate::plan::logical::{LogicalPlan, Relation};
 use crate::plan::topology::Topology;
-use crate::runtime::{LaunchOptions, QueryControl, QueryState, launch};
+use crate::runtime::{LateRows, LaunchOptions, QueryControl, QueryState, launch};
 use crate::session::Session;
 
 /// How long `stop()` waits for the running epoch before it is given up.
@@ -28,6 +31,8 @@ struct Shared {
     name: Option<String>,
     state: Arc<QueryState>,
     control: QueryControl,
+    late_rows: Arc<LateRows>,
+    session: Session,
     topology: Topology,
     explained: String,
 }
@@ -56,8 +61,10 @@ pub(crate) fn start(
         on_end: queries.on_end(id),
     };
     let topology = if name.is_none() { topology.renamed(&id.to_string()[..8]) } else { topology };
-    let control = launch(&topology, options, Arc::clone(&state))?;
-    let query = StreamingQuery { shared: Arc::new(Shared { id, run_id, name, state, control, topology, explained }) };
+    let (control, late_rows) = launch(&topology, options, Arc::clone(&state))?;
+    let session = session.clone();
+    let shared = Shared { id, run_id, name, state, control, late_rows, session, topology, explained };
+    let query = StreamingQuery { shared: Arc::new(shared) };
     place.fill(&query);
     Ok(query)
 }
@@ -167,6 +174,32 @@ impl StreamingQuery {
     /// Asks the query to stop without waiting for it.
     pub(crate) fn request_stop(&self) {
         self.shared.control.stop(STOP_DEADLINE);
+    }
+
+    /// The rows this query dropped, as a stream: what its operators read of them, then
+    ///
+    /// | column      | type      | what                                                                              |
+    /// |-------------|-----------|-----------------------------------------------------------------------------------|
+    /// | `reason`    | STRING    | why: one of [`operator::reason`](crate::operator::reason)                          |
+    /// | `watermark` | TIMESTAMP | what the row was judged by; null if it was not                                     |
+    /// | `lateness`  | BIGINT    | how many milliseconds its time, or the end of its window, was behind the watermark |
+    /// | `operator`  | STRING    | the operator that dropped it                                                       |
+    /// | `epoch`     | BIGINT    | the epoch it came in                                                               |
+    ///
+    /// A row is here once its epoch is committed, and once for each window it was too late for. If a column of the rows has one of these
+    /// names, the name here has `_` in front. Where operators read different columns, a row has nulls in those of the others.
+    /// Duplicates are counted in progress, not kept. The newest million rows are kept, and of one task and epoch about 65,000; all
+    /// are counted.
+    #[track_caller]
+    pub fn late_rows(&self) -> DataFrame {
+        let factory = MemoryStreamFactory { core: self.shared.late_rows.stream() };
+        self.shared.session.data_frame(LogicalPlan::new(Relation::Stream(Arc::new(factory))))
+    }
+
+    /// Where the watermark stands, which stream holds it there and since when, what would move it, and how many rows other delays
+    /// would have found late. `None` for a query without a watermark, and before its first epoch.
+    pub fn explain_watermark(&self) -> Option<WatermarkStatus> {
+        self.shared.state.watermark_status()
     }
 
     /// The watermark the next epoch will run under; `None` without one.

@@ -11,7 +11,7 @@ use crate::connector::Sink;
 use crate::connector::options::Options;
 use crate::connector::sink::{ForeachBatch, ForeachSink, ForeachWriter, SinkEnvironment, open_sink};
 use crate::coordinator::Trigger;
-use crate::dataframe::DataFrame;
+use crate::dataframe::{DataFrame, state_text};
 use crate::error::{Error, Result, suggestion};
 use crate::expr::IntoNames;
 use crate::plan::logical::{LogicalPlan, Relation};
@@ -160,8 +160,16 @@ impl DataStreamWriter {
         let sink = self.open()?;
         let name = self.name.clone().unwrap_or_else(|| "query".to_string());
         let topology = analyzed.to_topology(&name, self.mode, sink)?;
-        let explained =
-            format!("== Unresolved plan ==\n{}\n== Analyzed plan ==\n{}\n", self.input.plan(), analyzed.explain());
+        let bounds = analyzed.state_bounds(self.mode);
+        for bound in bounds.iter().filter(|bound| !bound.is_bounded) {
+            log::warn!(target: "millstream::plan", "the state of query `{name}` grows without end: {bound}");
+        }
+        let explained = format!(
+            "== Unresolved plan ==\n{}\n== Analyzed plan ==\n{}\n{}",
+            self.input.plan(),
+            analyzed.explain(),
+            state_text(&bounds)
+        );
         query::start(self.input.session(), topology, &trigger, self.name, explained)
     }
 

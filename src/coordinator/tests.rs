@@ -232,3 +232,91 @@ proptest::proptest! {
         }
     }
 }
+
+/// A machine over one watermark node, the task 0, with a delay of ten seconds.
+fn timed_machine(trigger: TriggerKind) -> EpochMachine {
+    let options = WatermarkOptions { no_data_epochs: true, ..WatermarkOptions::default() };
+    let node =
+        WatermarkNodeSpec { name: "watermark".to_string(), delay: Duration::from_secs(10), tasks: vec![TaskId(0)] };
+    let tracker = WatermarkTracker::new(options, vec![node], 0);
+    EpochMachine::new(trigger, BTreeSet::from([TaskId(0)]), tracker, 0, true)
+}
+
+/// An acknowledgement of a row at this time.
+fn timed_ack(epoch: Epoch, seconds: i64) -> Event {
+    let max_ms = seconds * 1000;
+    let times = EventTimes { count: 1, min_ms: max_ms, max_ms, ..EventTimes::default() };
+    let mut report = TaskReport::default();
+    report.operator.event_times = Some(times);
+    Event::Acked(EpochAck { task: TaskId(0), epoch, report, snapshot: None, prepared: None })
+}
+
+#[test]
+fn an_epoch_that_moved_the_watermark_is_followed_by_one_without_input() {
+    let mut machine = timed_machine(TriggerKind::Default);
+    run(
+        &mut machine,
+        vec![
+            (0, Event::Opened(vec![(-1).into()]), &["ask Options"]),
+            (1, latest(4), &["plan 0 to 4"]),
+            (2, Event::Planned, &[]),
+            (3, Event::Drain(7), &[]),
+            (4, timed_ack(0, 60), &["commit 0"]),
+            (5, Event::Committed, &["ask Options"]),
+            (6, latest(4), &["plan 1 to 4"]),
+            (7, Event::Planned, &[]),
+            (8, ack(0, 1), &["commit 1"]),
+            (9, Event::Committed, &["ask Options"]),
+            (10, latest(4), &["idle", "drained [7]"]),
+        ],
+    );
+    assert_eq!(machine.watermarks().next().evict_ms, 50_000);
+}
+
+#[test]
+fn the_epoch_without_input_waits_for_the_trigger_and_comes_before_the_end() {
+    let mut machine = timed_machine(TriggerKind::ProcessingTime(Duration::from_secs(10)));
+    run(
+        &mut machine,
+        vec![
+            (0, Event::Opened(vec![(-1).into()]), &["ask Options"]),
+            (1, latest(4), &["plan 0 to 4"]),
+            (2, Event::Planned, &[]),
+            (3, timed_ack(0, 60), &["commit 0"]),
+            (4, Event::Committed, &["sleep until 10000000"]),
+            (10 * SECOND, Event::Timer, &["ask Options"]),
+            (10 * SECOND, latest(4), &["plan 1 to 4"]),
+        ],
+    );
+    let mut machine = timed_machine(TriggerKind::AvailableNow);
+    run(
+        &mut machine,
+        vec![
+            (0, Event::Opened(vec![(-1).into()]), &["ask Options"]),
+            (1, latest(4), &["plan 0 to 4"]),
+            (2, Event::Planned, &[]),
+            (3, timed_ack(0, 60), &["commit 0"]),
+            (4, Event::Committed, &["ask Options"]),
+            (5, latest(4), &["plan 1 to 4"]),
+            (6, Event::Planned, &[]),
+            (7, ack(0, 1), &["commit 1"]),
+            (8, Event::Committed, &["ask Options"]),
+            (9, latest(4), &["idle", "finish"]),
+        ],
+    );
+}
+
+#[test]
+fn a_single_epoch_is_not_followed_by_one_without_input() {
+    let mut machine = timed_machine(TriggerKind::Once);
+    run(
+        &mut machine,
+        vec![
+            (0, Event::Opened(vec![(-1).into()]), &["ask All"]),
+            (1, latest(4), &["plan 0 to 4"]),
+            (2, Event::Planned, &[]),
+            (3, timed_ack(0, 60), &["commit 0"]),
+            (4, Event::Committed, &["finish"]),
+        ],
+    );
+}

@@ -214,3 +214,93 @@ impl WatermarkTracker {
 fn idle_at(node: &NodeState, timeout: Duration) -> i64 {
     node.last_row_micros.saturating_add(i64::try_from(timeout.as_micros()).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::TaskReport;
+
+    const SECOND: i64 = 1_000_000;
+
+    fn tracker(options: WatermarkOptions, delays: &[u64]) -> WatermarkTracker {
+        let node = |(number, delay): (u32, &u64)| WatermarkNodeSpec {
+            name: format!("watermark-{number}"),
+            delay: Duration::from_secs(*delay),
+            tasks: vec![TaskId(number)],
+        };
+        WatermarkTracker::new(options, (0..).zip(delays).map(node).collect(), 0)
+    }
+
+    /// What the task saw: times in seconds.
+    fn ack(task: u32, times: &[i64]) -> EpochAck {
+        let mut event_times = EventTimes::default();
+        if let (Some(min), Some(max)) = (times.iter().min(), times.iter().max()) {
+            event_times.count = times.len() as u64;
+            (event_times.min_ms, event_times.max_ms) = (min * 1000, max * 1000);
+        }
+        let mut report = TaskReport::default();
+        report.operator.event_times = Some(event_times);
+        EpochAck { task: TaskId(task), epoch: 0, report, snapshot: None, prepared: None }
+    }
+
+    /// Late and evict in seconds of the epochs whose acknowledgements are given, and of the one after.
+    fn run(tracker: &mut WatermarkTracker, epochs: &[&[(u32, &[i64])]]) -> Vec<(i64, i64)> {
+        let mut seen = Vec::new();
+        for (number, epoch) in epochs.iter().enumerate() {
+            let watermark = tracker.begin_epoch();
+            seen.push((watermark.late_ms / 1000, watermark.evict_ms / 1000));
+            let acks: Vec<EpochAck> = epoch.iter().map(|(task, times)| ack(*task, times)).collect();
+            tracker.end_epoch(&acks, i64::try_from(number).unwrap() * 10 * SECOND);
+        }
+        let next = tracker.next();
+        seen.push((next.late_ms / 1000, next.evict_ms / 1000));
+        seen
+    }
+
+    #[test]
+    fn rows_are_judged_by_what_the_epoch_before_was_cleaned_by() {
+        let mut tracker = tracker(WatermarkOptions::default(), &[10]);
+        let seen = run(&mut tracker, &[&[(0, &[15, 30])], &[(0, &[50])], &[(0, &[])], &[(0, &[20])]]);
+        assert_eq!(seen, [(0, 0), (0, 20), (20, 40), (40, 40), (40, 40)]);
+    }
+
+    #[test]
+    fn the_watermark_is_never_below_zero_and_never_goes_back() {
+        let mut tracker = tracker(WatermarkOptions::default(), &[10]);
+        let seen = run(&mut tracker, &[&[(0, &[-30])], &[(0, &[5])], &[(0, &[12])], &[(0, &[11])]]);
+        assert_eq!(seen, [(0, 0), (0, 0), (0, 0), (0, 2), (2, 2)]);
+    }
+
+    #[test]
+    fn the_slowest_node_decides_or_the_fastest_and_one_without_rows_counts_as_zero() {
+        let epochs: &[&[(u32, &[i64])]] = &[&[(0, &[100]), (1, &[])], &[(0, &[]), (1, &[70])]];
+        let min = run(&mut tracker(WatermarkOptions::default(), &[10, 5]), epochs);
+        assert_eq!(min, [(0, 0), (0, 0), (0, 65)]);
+        let options = WatermarkOptions { policy: WatermarkPolicy::Max, ..WatermarkOptions::default() };
+        assert_eq!(run(&mut tracker(options, &[10, 5]), epochs), [(0, 0), (0, 90), (90, 90)]);
+    }
+
+    #[test]
+    fn a_node_without_rows_for_the_time_out_does_not_hold_the_watermark() {
+        let options = WatermarkOptions { idle_timeout: Some(Duration::from_secs(15)), ..WatermarkOptions::default() };
+        let mut tracker = tracker(options, &[0, 0]);
+        let seen = run(&mut tracker, &[&[(0, &[100]), (1, &[10])], &[(0, &[200])], &[(0, &[300])]]);
+        assert_eq!(seen, [(0, 0), (0, 10), (10, 10), (10, 300)]);
+        assert_eq!(tracker.next_idle_at(20 * SECOND), Some(35 * SECOND));
+        let idle: Vec<bool> = tracker.reports(20 * SECOND).iter().map(|report| report.is_idle).collect();
+        assert_eq!(idle, [false, true]);
+        // When all are idle none is left out.
+        tracker.advance(100 * SECOND);
+        assert_eq!(tracker.next().evict_ms, 300_000);
+    }
+
+    #[test]
+    fn an_epoch_without_input_is_due_once_when_the_watermark_moved() {
+        let options = WatermarkOptions { no_data_epochs: true, ..WatermarkOptions::default() };
+        let mut tracker = tracker(options, &[10]);
+        run(&mut tracker, &[&[(0, &[30])]]);
+        assert!(tracker.wants_epoch());
+        run(&mut tracker, &[&[]]);
+        assert!(!tracker.wants_epoch());
+    }
+}

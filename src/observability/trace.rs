@@ -10,7 +10,7 @@
 //! | level   | events                                                     |
 //! |---------|------------------------------------------------------------|
 //! | `error` | a query failed                                             |
-//! | `warn`  | an epoch stands still: who waits for whom                  |
+//! | `warn`  | an epoch stands still: who waits for whom; late rows       |
 //! | `info`  | lifecycle, epochs, checkpoints                             |
 //! | `debug` | watermarks, barriers, acknowledgements, snapshots, credits |
 //! | `trace` | batches                                                    |
@@ -75,6 +75,11 @@ pub(crate) fn failed(path: &ActorPath, epoch: Epoch, error: &Error) {
 /// The epoch stands still; `story` says who waits for whom.
 pub(crate) fn stalled(path: &ActorPath, epoch: Epoch, story: &str) {
     write(Level::Warn, path, Some(epoch), "stalled", &[("waits", &story)]);
+}
+
+/// Rows came too late.
+pub(crate) fn late_rows(path: &ActorPath, epoch: Epoch, story: &str) {
+    write(Level::Warn, path, Some(epoch), "late_rows", &[("story", &story)]);
 }
 
 /// A task said that its part of an epoch is done.

@@ -11,7 +11,9 @@ pub mod reason {
     pub const LATE: &str = "late";
     /// The row has no event time, so it belongs to no window.
     pub const NULL_TIME: &str = "null event time";
-    /// The gap of the row's session is null, zero or negative.
+    /// The gap of the row's session is null, zero or negative, or the row has no event time.
+    pub const NO_SESSION: &str = "no session: null event time, or gap not positive";
+    /// The gap of the row's session is zero or negative.
     pub const BAD_GAP: &str = "session gap not positive";
     /// A row with the same key came before.
     pub const DUPLICATE: &str = "duplicate";

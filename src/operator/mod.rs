@@ -12,6 +12,8 @@ mod explode;
 mod limit;
 mod project;
 mod sort;
+mod stubs_tmp;
+pub use stubs_tmp::*;
 mod union;
 mod watermark;
 mod window;
@@ -26,7 +28,7 @@ use arrow::record_batch::RecordBatch;
 
 pub use crate::protocol::{Barrier, BarrierKind, Batch, Epoch, EpochTime, Watermark};
 pub use crate::state::{StateDelta, StatePart};
-pub use aggregate::{AggregateCall, AggregateSpec, CountBy, FinalAggregate, PartialAggregate};
+pub use aggregate::{AggregateCall, AggregateSpec, CountBy, FinalAggregate, PartialAggregate, TimeKey, TimeKind};
 pub(crate) use checked::Checked;
 pub use dropped::{DroppedRows, reason};
 pub(crate) use exchange::Exchange;
@@ -35,7 +37,9 @@ pub use limit::{Limit, LimitScope};
 pub use project::{Filter, Project};
 pub use sort::{Sort, SortKey};
 pub use union::Union;
+pub(crate) use watermark::is_event_time;
 pub use watermark::{Lateness, WatermarkNode};
+pub(crate) use window::Micros;
 pub use window::Windows;
 
 use crate::error::Result;

@@ -2,12 +2,12 @@
 //!
 //! Owns: calling expressions and putting their columns together. Does not own: what an expression means (`plan`).
 
-use arrow::array::AsArray;
+use arrow::array::{Array, AsArray, BooleanArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
-use super::{Balance, Batch, EpochTime, ExpressionRef, Flow, Operator, OperatorStats, Output, Watermark};
+use super::{Balance, Batch, DroppedRows, EpochTime, ExpressionRef, Flow, Operator, OperatorStats, Output, Watermark};
 use crate::error::{Error, Result};
 use crate::types::type_name;
 
@@ -75,6 +75,8 @@ impl Operator for Project {
 #[derive(Debug, Clone)]
 pub struct Filter {
     condition: ExpressionRef,
+    /// What the rows that go are counted as dropped for, if they are.
+    reason: Option<&'static str>,
     time: EpochTime,
     balance: Balance,
 }
@@ -82,7 +84,28 @@ pub struct Filter {
 impl Filter {
     /// Keeps rows for which this BOOLEAN expression is true.
     pub fn new(condition: ExpressionRef) -> Self {
-        Self { condition, time: EpochTime::default(), balance: Balance::default() }
+        Self { condition, reason: None, time: EpochTime::default(), balance: Balance::default() }
+    }
+
+    /// Counts the rows that go as dropped for this reason: where the condition is not the user's.
+    #[must_use]
+    pub(crate) fn counting(self, reason: &'static str) -> Self {
+        Self { reason: Some(reason), ..self }
+    }
+
+    /// Takes note of the rows that go.
+    fn lose(&mut self, batch: &RecordBatch, condition: &BooleanArray, output: &mut Output) -> Result<()> {
+        let lost = batch.num_rows() - condition.true_count();
+        match self.reason {
+            _ if lost == 0 => {}
+            None => self.balance.absorbed += lost as u64,
+            Some(reason) => {
+                let goes: BooleanArray = condition.iter().map(|keep| Some(keep != Some(true))).collect();
+                let records = filter_record_batch(batch, &goes)?;
+                output.drop_rows(DroppedRows { reason, records, times: None, watermark_ms: None });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -104,7 +127,7 @@ impl Operator for Filter {
         let condition = self.condition.evaluate(&batch.records, self.time)?;
         let wrong = || format!("a filter's condition must be BOOLEAN, not {}", type_name(condition.data_type()));
         let condition = condition.as_boolean_opt().ok_or_else(|| Error::plan(wrong()))?;
-        self.balance.absorbed += (batch.rows() - condition.true_count()) as u64;
+        self.lose(&batch.records, condition, output)?;
         match condition.true_count() {
             0 => {}
             kept if kept == batch.rows() => output.batch(batch.records),

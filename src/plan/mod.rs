@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use catalog::Catalog;
-pub(crate) use datafusion::{Analyzed, analyze};
+pub(crate) use datafusion::{Analyzed, StateBound, analyze};
 pub use logical::JoinType;
 pub(crate) use refusal::Refusal;
 

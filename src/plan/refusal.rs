@@ -11,6 +11,25 @@ pub(crate) enum Refusal {
          group by a column with a watermark"
     )]
     AppendAggregationWithoutWatermark,
+    #[error(
+        "drop_duplicates_within_watermark needs a watermark, which says how long a key is remembered; call \
+         with_watermark(column, delay) before it, or use drop_duplicates"
+    )]
+    DeduplicationWithoutWatermark,
+    #[error("a second watermark above another one; give a stream one with_watermark(column, delay)")]
+    SecondWatermark,
+    #[error(
+        "{0} sees two event-time columns, {1}, and cannot know which one rows are late by; keep one of them, or cast the other \
+         to make it an ordinary column"
+    )]
+    TwoEventTimes(&'static str, String),
+    #[error("session windows cannot be shown in update mode, because sessions merge; use append or complete mode")]
+    SessionInUpdate,
+    #[error(
+        "a session window needs another grouping key on a stream, or all rows would be one long session; add the column that says \
+         whose session it is to group_by"
+    )]
+    SessionWithoutKey,
     #[error("complete mode needs an aggregation, because it keeps the whole result; use append or update mode")]
     CompleteWithoutAggregation,
     #[error(
@@ -39,10 +58,8 @@ pub(crate) enum Refusal {
     UnionOfStreamAndStatic,
     #[error("{0} cannot be used with a stream; use a join or drop_duplicates instead")]
     SetOperation(&'static str),
-    #[error(
-        "an aggregation above an aggregation works in append mode only; in {0} mode its input would change under it"
-    )]
-    StatefulAboveAggregation(OutputMode),
+    #[error("{0} above an aggregation works in append mode only; in {1} mode its input would change under it")]
+    StatefulAboveAggregation(&'static str, OutputMode),
     #[error("the query reads no stream; use collect() or write() for static tables, or start from read_stream()")]
     NoStream,
     #[error("a stream has no end; use write_stream() and start() instead of {0}")]

@@ -138,8 +138,12 @@ impl Topology {
         &self.edges
     }
 
-    /// Whether an epoch without input may do something when the watermark moves: an operator below a watermark node says so.
+    /// Whether an epoch without input may do something when the watermark moves: an operator below a watermark node says so. In
+    /// complete mode it would only show the same table again.
     pub(crate) fn uses_watermark(&self) -> bool {
+        if self.mode == OutputMode::Complete {
+            return false;
+        }
         let mut is_timed = vec![false; self.nodes.len()];
         for (index, node) in self.nodes.iter().enumerate() {
             let NodeKind::Operator(operator) = &node.kind else { continue };

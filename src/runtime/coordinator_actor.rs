@@ -12,6 +12,7 @@ use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, 
 use super::checkpoint_actor::{CheckpointActor, CommitEpoch};
 use super::facts::{Facts, Roles};
 use super::io_pool::{IoPool, contained};
+use super::late_rows::LateRows;
 use super::listeners::{ListenerBus, QueryEvent};
 use super::post::{post, post_to};
 use super::query_state::QueryState;
@@ -127,6 +128,7 @@ pub(super) struct CoordinatorParts {
     pub roles: Roles,
     pub checkpoint: Addr<CheckpointActor>,
     pub facts: Facts,
+    pub late_rows: Arc<LateRows>,
     pub state: Arc<QueryState>,
     pub clock: Arc<dyn Clock>,
     pub io: IoPool,
@@ -291,6 +293,12 @@ impl CoordinatorActor {
             trace::epoch(&self.parts.facts.path, epoch.plan.barrier.epoch, "epoch_committed");
             epoch.durations.insert("commitOffsets", now - self.commit_started);
             self.show_watermark(now);
+            if let Err(error) = self.parts.late_rows.add(epoch.plan.barrier.epoch, &mut epoch.acks) {
+                log::warn!(target: "millstream::runtime", "late rows could not be kept: {error}");
+            }
+            if let Some(warning) = self.parts.facts.late_warning(&epoch, &self.parts.roles, now) {
+                trace::late_rows(&self.parts.facts.path, epoch.plan.barrier.epoch, &warning);
+            }
             let progress = self.parts.facts.progress(&epoch, &self.parts.roles, metrics, now);
             self.parts.listeners.publish(QueryEvent::Progress(Box::new(progress.clone())));
             self.parts.state.add_progress(progress);

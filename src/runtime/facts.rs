@@ -52,7 +52,19 @@ pub(super) struct Facts {
     pub last_idle: i64,
     /// When the last epoch started, in microseconds.
     pub last_epoch: Option<i64>,
+    pub late: LateWarning,
 }
+
+/// Late rows that were not spoken of yet.
+#[derive(Debug, Default)]
+pub(super) struct LateWarning {
+    rows: u64,
+    /// When the last warning was given, in microseconds.
+    last: Option<i64>,
+}
+
+/// Warnings of late rows come at most this often, in microseconds.
+const LATE_EVERY: i64 = 10_000_000;
 
 /// Idle events come at most this often, as Spark's (`spark.sql.streaming.noDataProgressEventInterval`), in microseconds.
 const IDLE_EVERY: i64 = 10_000_000;
@@ -118,6 +130,26 @@ impl Facts {
             observed_metrics: BTreeMap::new(),
             dropped_rows: dropped(epoch),
         }
+    }
+
+    /// What is to be said of late rows, if it is time.
+    pub(super) fn late_warning(&mut self, epoch: &FinishedEpoch, roles: &Roles, now: i64) -> Option<String> {
+        let late = |tasks: &Vec<TaskId>| total(epoch, tasks, |report| report.dropped_for(reason::LATE));
+        let operators: Vec<&str> =
+            roles.operators.iter().filter(|(_, tasks)| late(tasks) > 0).map(|(name, _)| name.as_str()).collect();
+        self.late.rows += roles.operators.iter().map(|(_, tasks)| late(tasks)).sum::<u64>();
+        let is_early = self.late.last.is_some_and(|last| now - last < LATE_EVERY);
+        if operators.is_empty() || is_early {
+            return None;
+        }
+        self.late.last = Some(now);
+        let rows = std::mem::take(&mut self.late.rows);
+        let watermark = timestamp(epoch.plan.time.query.late_ms.saturating_mul(1000));
+        Some(format!(
+            "{rows} rows came after the watermark {watermark} and were dropped by {}; query.late_rows() has them, a \
+             longer delay in with_watermark would keep them",
+            operators.join(", ")
+        ))
     }
 
     /// Where the watermark stands, for people.

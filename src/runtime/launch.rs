@@ -11,8 +11,9 @@ use uuid::Uuid;
 use super::checkpoint_actor::CheckpointActor;
 use super::coordinator_actor::{CoordinatorActor, CoordinatorParts, OnEnd, Request, TaskEntry};
 use super::engine::Engine;
-use super::facts::{Facts, Roles};
+use super::facts::{Facts, LateWarning, Roles};
 use super::io_pool::contained;
+use super::late_rows::LateRows;
 use super::listeners::ListenerBus;
 use super::post::{post, post_to};
 use super::query_state::QueryState;
@@ -74,7 +75,11 @@ enum Work {
 ///
 /// # Errors
 /// When a source, sink or operator cannot be opened; nothing runs then.
-pub(crate) fn launch(topology: &Topology, options: LaunchOptions, state: Arc<QueryState>) -> Result<QueryControl> {
+pub(crate) fn launch(
+    topology: &Topology,
+    options: LaunchOptions,
+    state: Arc<QueryState>,
+) -> Result<(QueryControl, Arc<LateRows>)> {
     let engine = Engine::get()?;
     let graph = ExecutionGraph::new(topology, options.parallelism, Window::default());
     let mut sources = open_sources(topology)?;
@@ -87,8 +92,19 @@ pub(crate) fn launch(topology: &Topology, options: LaunchOptions, state: Arc<Que
     let query = options.name.clone().unwrap_or_else(|| options.id.to_string());
     let committers = open_committers(topology, &query)?;
     let work = graph.tasks.iter().map(|task| prepare(topology, task, &query)).collect::<Result<Vec<_>>>()?;
-    let launch = Launch { topology, graph: &graph, options, state, engine, sources, initial, committers };
-    Ok(launch.start(work))
+    let late_rows = Arc::new(LateRows::of(topology, &graph));
+    let launch = Launch {
+        topology,
+        graph: &graph,
+        options,
+        late_rows: Arc::clone(&late_rows),
+        state,
+        engine,
+        sources,
+        initial,
+        committers,
+    };
+    Ok((launch.start(work), late_rows))
 }
 
 fn open_sources(topology: &Topology) -> Result<Vec<Box<dyn Source>>> {
@@ -156,6 +172,7 @@ struct Launch<'a> {
     topology: &'a Topology,
     graph: &'a ExecutionGraph,
     options: LaunchOptions,
+    late_rows: Arc<LateRows>,
     state: Arc<QueryState>,
     engine: &'static Engine,
     sources: Vec<Box<dyn Source>>,
@@ -167,7 +184,7 @@ impl Launch<'_> {
     /// Starts the actors. The coordinator's actor is made inside its own context, because the others need its address and
     /// it needs theirs.
     fn start(self, work: Vec<Work>) -> QueryControl {
-        let Self { topology, graph, options, state, engine, sources, initial, committers } = self;
+        let Self { topology, graph, options, late_rows, state, engine, sources, initial, committers } = self;
         let query = options.name.clone().unwrap_or_else(|| topology.name().to_string());
         let roles = roles(topology, graph);
         let facts = Facts {
@@ -181,6 +198,7 @@ impl Launch<'_> {
             latest: initial.clone(),
             last_idle: options.clock.now_micros(),
             last_epoch: None,
+            late: LateWarning::default(),
         };
         let nodes = watermark_nodes(topology, graph);
         let mut watermarks = options.watermarks.clone();
@@ -205,6 +223,7 @@ impl Launch<'_> {
                 roles,
                 checkpoint,
                 facts,
+                late_rows,
                 state,
                 clock,
                 io: engine.io().clone(),

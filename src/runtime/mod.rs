@@ -22,6 +22,7 @@ mod coordinator_actor;
 mod engine;
 mod facts;
 mod io_pool;
+mod late_rows;
 mod launch;
 mod listeners;
 mod post;
@@ -30,6 +31,7 @@ mod task_actor;
 
 pub(crate) use coordinator_actor::OnEnd;
 pub(crate) use engine::Engine;
+pub(crate) use late_rows::LateRows;
 pub(crate) use launch::{LaunchOptions, QueryControl, launch};
 #[cfg(test)]
 pub(crate) use launch::{prepare_operator, watermark_nodes};

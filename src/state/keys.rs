@@ -81,6 +81,11 @@ impl KeyTable {
         Ok(())
     }
 
+    /// How many columns a key has.
+    pub(crate) fn width(&self) -> usize {
+        self.types.len()
+    }
+
     /// How many keys are known.
     pub(crate) fn len(&self) -> usize {
         self.index.hashes.len()

@@ -36,12 +36,18 @@ pub struct MemoryStreamCore {
 
 struct Shared {
     schema: SchemaRef,
+    /// The most rows that are kept, besides the newest add; without, all are.
+    limit: Option<usize>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     adds: Vec<RecordBatch>,
+    /// Rows in all adds.
+    rows: usize,
+    /// How many of the oldest adds gave their rows up.
+    released: usize,
     /// Owned by the sources, so that an ended query is not woken.
     wakers: Vec<Weak<SourceWaker>>,
 }
@@ -49,7 +55,12 @@ struct State {
 impl MemoryStreamCore {
     /// A stream without rows, whose columns are `schema`, in the types of the engine.
     pub fn new(schema: SchemaRef) -> Self {
-        Self { shared: Arc::new(Shared { schema, state: Mutex::default() }) }
+        Self { shared: Arc::new(Shared { schema, limit: None, state: Mutex::default() }) }
+    }
+
+    /// A stream that keeps only about so many of its newest rows.
+    pub fn keeping(schema: SchemaRef, rows: usize) -> Self {
+        Self { shared: Arc::new(Shared { schema, limit: Some(rows), state: Mutex::default() }) }
     }
 
     /// The columns.
@@ -96,7 +107,11 @@ impl MemoryStreamCore {
 
     fn append(&self, rows: RecordBatch) -> i64 {
         let mut state = lock(&self.shared.state);
+        state.rows += rows.num_rows();
         state.adds.push(rows);
+        if let Some(limit) = self.shared.limit {
+            state.release(limit);
+        }
         offset_of(state.adds.len())
     }
 
@@ -119,6 +134,18 @@ impl MemoryStreamCore {
     fn description(&self) -> String {
         let names: Vec<&str> = self.shared.schema.fields().iter().map(|field| field.name().as_str()).collect();
         format!("MemoryStream[{}]", names.join(", "))
+    }
+}
+
+impl State {
+    /// Lets the oldest adds give their rows up until at most `limit` are kept, or only those of the newest add.
+    fn release(&mut self, limit: usize) {
+        while self.rows > limit && self.released + 1 < self.adds.len() {
+            let add = &mut self.adds[self.released];
+            self.rows -= add.num_rows();
+            *add = RecordBatch::new_empty(add.schema());
+            self.released += 1;
+        }
     }
 }
 
@@ -202,7 +229,14 @@ impl Source for MemorySource {
     fn plan(&mut self, from: &Offset, to: &Offset, parallelism: usize) -> Result<Vec<Box<dyn SplitReader>>> {
         let (from, to): (i64, i64) = (parse_offset(from, "memory")?, parse_offset(to, "memory")?);
         let range = usize::try_from(from + 1).unwrap_or(0)..usize::try_from(to + 1).unwrap_or(0);
-        let adds = lock(&self.core.shared.state).adds.get(range).map(<[RecordBatch]>::to_vec);
+        let (adds, released) = {
+            let state = lock(&self.core.shared.state);
+            (state.adds.get(range.clone()).map(<[RecordBatch]>::to_vec), state.released)
+        };
+        if range.start < released {
+            let (stream, gone) = (self.core.description(), released.min(range.end) - range.start);
+            log::warn!("{gone} adds of {stream} came faster than they were read and are no longer kept");
+        }
         let adds = adds.ok_or_else(|| {
             let text = format!("adds {} to {to} of {} are not there", from + 1, self.core.description());
             Error::state(format!("{text}: a memory stream ends with its process; add the rows again before start()"))
@@ -246,6 +280,16 @@ mod tests {
 
     fn open(stream: &MemoryStreamCore) -> Box<dyn Source> {
         MemoryStreamFactory { core: stream.clone() }.open(None).unwrap()
+    }
+
+    #[test]
+    fn a_stream_with_a_limit_keeps_its_newest_rows() {
+        let stream = MemoryStreamCore::keeping(stream().schema(), 3);
+        for numbers in [&[1, 2][..], &[3], &[4, 5], &[6, 7, 8, 9]] {
+            stream.add(batch(numbers)).unwrap();
+        }
+        assert_eq!(read(open(&stream).as_mut(), -1, 3), [6, 7, 8, 9]);
+        assert_eq!(stream.add(batch(&[])).unwrap(), 4);
     }
 
     fn read(source: &mut dyn Source, from: i64, to: i64) -> Vec<i64> {

@@ -62,7 +62,7 @@ impl CountBy {
         let found = self.columns.iter().map(|name| find(name, input)).collect::<Result<Vec<_>>>()?;
         let (keys, key_fields) = found.into_iter().unzip();
         let calls = vec![AggregateCall::native("count", NativeFunction::Count, None)?];
-        Ok(FinalAggregate::of_rows(AggregateSpec { keys, key_fields, calls }, self.mode))
+        Ok(FinalAggregate::of_rows(AggregateSpec { keys, key_fields, calls, time: None }, self.mode))
     }
 
     fn counts(&mut self) -> Result<&mut FinalAggregate> {

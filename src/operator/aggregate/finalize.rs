@@ -3,25 +3,28 @@
 //! Owns: groups across epochs, which of them an epoch touched, which are not yet in a snapshot. Does not own: what a
 //! function computes ([`Accumulator`](super::Accumulator)).
 //!
-//! | input                       | output                      | state               | late rows |
-//! |-----------------------------|-----------------------------|---------------------|-----------|
-//! | keys, then partial states   | keys, then results, at the  | as the input: a row | not seen  |
-//! | (or raw rows)               | barrier                     | for each key        |           |
+//! | input                       | output                      | state               | late rows         |
+//! |-----------------------------|-----------------------------|---------------------|-------------------|
+//! | keys, then partial states   | keys, then results, at the  | as the input: a row | dropped by the    |
+//! | (or raw rows)               | barrier                     | for each key        | half in front     |
 //!
-//! | mode     | an epoch shows                                              |
-//! |----------|-------------------------------------------------------------|
-//! | Update   | the groups it touched                                       |
-//! | Complete | all groups, if it had data                                  |
-//! | Append   | groups that are final: none as long as no key is event time |
+//! | mode     | an epoch shows                      | and frees                    |
+//! |----------|-------------------------------------|------------------------------|
+//! | Update   | the groups it touched               | groups that are final        |
+//! | Complete | all groups, if it had data          | nothing                      |
+//! | Append   | groups that are final               | these                        |
+//!
+//! A group is final when its time, or the end of its window, is not above the watermark; without a watermarked time none is.
 //!
 //! Without keys there is one group from the first epoch on. Instance 0 shows it in every epoch, with or without rows.
 
-use arrow::array::{ArrayRef, UInt32Array};
-use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 
 use super::AggregateSpec;
-use super::partial::{BATCH_ROWS, GroupTable, RawRows, Running, describe, group_range, one_input};
+use super::groups::Running;
+use super::partial::{describe, one_input};
+use super::results::{ResultTables, Shown};
+use super::slots::SlottedRows;
 use crate::error::{Error, Result};
 use crate::operator::{
     Barrier, Batch, EpochTime, Flow, Operator, OperatorContext, OperatorStats, Output, StateDelta, StatePart, Watermark,
@@ -38,7 +41,9 @@ pub struct FinalAggregate {
     state_schema: SchemaRef,
     instance: usize,
     time: EpochTime,
-    running: Running<ResultTable>,
+    /// Whether an epoch has begun.
+    is_started: bool,
+    running: Running<ResultTables>,
 }
 
 /// What arrives.
@@ -64,12 +69,12 @@ impl FinalAggregate {
     fn over(input: Input, spec: AggregateSpec, mode: OutputMode) -> Self {
         let (schema, state_schema) = (spec.output_schema(), spec.partial_schema());
         let (time, running) = (EpochTime::default(), Running::default());
-        Self { spec, mode, input, schema, state_schema, instance: 0, time, running }
+        Self { spec, mode, input, schema, state_schema, instance: 0, time, is_started: false, running }
     }
 
-    fn running(&mut self) -> Result<&mut ResultTable> {
+    fn running(&mut self) -> Result<&mut ResultTables> {
         let spec = &self.spec;
-        let results = self.running.get_or_make(|| ResultTable::new(spec))?;
+        let results = self.running.get_or_make(|| Ok(ResultTables::new(spec.clone())))?;
         results.settle()?;
         Ok(results)
     }
@@ -78,13 +83,13 @@ impl FinalAggregate {
         self.spec.keys.is_empty() && self.instance == 0 && self.mode != OutputMode::Append
     }
 
-    /// What the epoch that ends at `barrier` shows.
-    fn shown(&self, barrier: &Barrier) -> Shown {
+    /// What the epoch that ends at `barrier` shows of the groups that stay, and of those that are final.
+    fn shown(&self, barrier: &Barrier) -> (Shown, Shown) {
         match self.mode {
-            OutputMode::Update => Shown::Touched,
-            OutputMode::Complete if barrier.has_data || self.is_global() => Shown::All,
-            // Append shows a group once it is final, and without event time none ever is.
-            OutputMode::Complete | OutputMode::Append => Shown::Nothing,
+            OutputMode::Update => (Shown::Touched, Shown::Touched),
+            OutputMode::Complete if barrier.has_data || self.is_global() => (Shown::All, Shown::All),
+            OutputMode::Complete => (Shown::Nothing, Shown::Nothing),
+            OutputMode::Append => (Shown::Nothing, Shown::All),
         }
     }
 
@@ -140,15 +145,20 @@ impl Operator for FinalAggregate {
 
     fn on_watermark(&mut self, time: EpochTime, _: &mut Output) -> Result<Option<Watermark>> {
         self.time = time;
+        let is_first = !std::mem::replace(&mut self.is_started, true);
+        if let (true, Some(late)) = (is_first, self.spec.time.and_then(|key| key.late_until(time))) {
+            // State that came back may hold groups that were final before the restart.
+            self.running()?.forget_until(late)?;
+        }
         Ok(time.here)
     }
 
-    fn on_batch(&mut self, _: usize, batch: Batch, _: &mut Output) -> Result<Flow> {
+    fn on_batch(&mut self, _: usize, batch: Batch, output: &mut Output) -> Result<Flow> {
         match self.input {
             Input::Partial => self.running()?.merge(&batch)?,
             // Hashes that came along may be of other columns than the keys.
             Input::Rows => {
-                let rows = RawRows::evaluate(&self.spec, &batch.records, self.time)?;
+                let rows = SlottedRows::evaluate(&self.spec, &batch.records, self.time, output)?;
                 self.running()?.update(&rows)?;
             }
         }
@@ -156,12 +166,13 @@ impl Operator for FinalAggregate {
     }
 
     fn on_barrier(&mut self, barrier: &Barrier, output: &mut Output) -> Result<Flow> {
-        let (shown, is_global) = (self.shown(barrier), self.is_global());
+        let ((staying, leaving), is_global) = (self.shown(barrier), self.is_global());
+        let final_until = self.spec.time.and_then(|key| key.final_until(self.time));
         let results = self.running()?;
         if is_global {
             results.touch_global()?;
         }
-        results.end_epoch(shown);
+        results.end_epoch(final_until, staying, leaving)?;
         self.resume(output)
     }
 
@@ -178,193 +189,15 @@ impl Operator for FinalAggregate {
     fn restore(&mut self, part: StatePart) -> Result<()> {
         self.check_state(&part)?;
         let spec = &self.spec;
-        self.running.get_or_make(|| ResultTable::new(spec))?.restored.push(part);
-        Ok(())
+        self.running.get_or_make(|| Ok(ResultTables::new(spec.clone())))?.restore(part)
+    }
+
+    fn uses_watermark(&self) -> bool {
+        self.mode != OutputMode::Complete
     }
 
     fn take_stats(&mut self) -> OperatorStats {
-        self.running.get().map_or_else(OperatorStats::default, ResultTable::take_stats)
-    }
-}
-
-/// Which groups an epoch shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shown {
-    Nothing,
-    Touched,
-    All,
-}
-
-/// The result table: groups, and what has yet to be said about them.
-#[derive(Debug)]
-struct ResultTable {
-    table: GroupTable,
-    /// Groups touched since the last barrier; while showing, since the one before.
-    touched: GroupSet,
-    /// Groups touched since the last snapshot.
-    unsaved: GroupSet,
-    showing: Shown,
-    /// How many of the groups to show are shown.
-    shown: usize,
-    updated_rows: u64,
-    /// State that came back and is not yet in the table.
-    restored: Vec<StatePart>,
-}
-
-impl ResultTable {
-    fn new(spec: &AggregateSpec) -> Result<Self> {
-        Ok(Self {
-            table: GroupTable::new(spec)?,
-            touched: GroupSet::default(),
-            unsaved: GroupSet::default(),
-            showing: Shown::Nothing,
-            shown: 0,
-            updated_rows: 0,
-            restored: Vec::new(),
-        })
-    }
-
-    fn merge(&mut self, batch: &Batch) -> Result<()> {
-        self.table.merge(batch.records.columns(), batch.rows(), batch.hashes.as_deref())?;
-        self.touch();
-        Ok(())
-    }
-
-    fn update(&mut self, rows: &RawRows) -> Result<()> {
-        self.table.update(rows)?;
-        self.touch();
-        Ok(())
-    }
-
-    fn touch_global(&mut self) -> Result<()> {
-        self.table.intern(&[], 1, None)?;
-        self.touch();
-        Ok(())
-    }
-
-    fn touch(&mut self) {
-        for &group in self.table.last_groups() {
-            if self.touched.insert(group) {
-                self.unsaved.insert(group);
-            }
-        }
-    }
-
-    fn end_epoch(&mut self, showing: Shown) {
-        self.updated_rows += self.touched.list.len() as u64;
-        (self.showing, self.shown) = (showing, 0);
-    }
-
-    fn show(&mut self, schema: &SchemaRef, output: &mut Output) -> Result<Flow> {
-        loop {
-            let groups = self.next_shown();
-            if groups.is_empty() {
-                break;
-            }
-            if output.is_full() {
-                return Ok(Flow::More);
-            }
-            self.shown += groups.len();
-            output.batch(self.table.results(&groups, schema)?);
-        }
-        self.showing = Shown::Nothing;
-        self.touched.clear();
-        Ok(Flow::Done)
-    }
-
-    fn next_shown(&self) -> Vec<u32> {
-        match self.showing {
-            Shown::Nothing => Vec::new(),
-            Shown::Touched => self.touched.list[self.shown..].iter().copied().take(BATCH_ROWS).collect(),
-            Shown::All => group_range(self.shown, self.table.len()),
-        }
-    }
-
-    fn snapshot(&mut self, schema: &SchemaRef) -> Result<StateDelta> {
-        let table = &mut self.table;
-        let changed = self.unsaved.list.chunks(BATCH_ROWS).map(|groups| {
-            let batch = table.states(groups, schema)?;
-            Ok((batch.records, batch.hashes.map_or_else(Vec::new, |hashes| hashes.to_vec())))
-        });
-        let changed = changed.collect::<Result<_>>()?;
-        self.unsaved.clear();
-        Ok(StateDelta { changed })
-    }
-
-    /// Puts restored state into the table, all at once: of a key that came several times the last row counts.
-    fn settle(&mut self) -> Result<()> {
-        if self.restored.is_empty() {
-            return Ok(());
-        }
-        let parts = std::mem::take(&mut self.restored);
-        let groups = parts.iter().map(|part| self.intern_part(part)).collect::<Result<Vec<_>>>()?;
-        let mut done = GroupSet::default();
-        for (part, groups) in parts.iter().zip(&groups).rev() {
-            let newest = groups.iter().enumerate().rev().filter(|(_, group)| done.insert(**group));
-            let (rows, groups): (Vec<u32>, Vec<u32>) = newest.map(|(row, group)| (row_number(row), *group)).unzip();
-            self.fill(part, rows, &groups)?;
-        }
-        Ok(())
-    }
-
-    fn intern_part(&mut self, part: &StatePart) -> Result<Vec<u32>> {
-        let (keys, _) = self.table.split(part.rows.columns())?;
-        self.table.intern(keys, part.rows.num_rows(), Some(&part.hashes))?;
-        Ok(self.table.last_groups().to_vec())
-    }
-
-    /// Merges these rows of `part` into groups that are still empty, which makes them what they were.
-    fn fill(&mut self, part: &StatePart, rows: Vec<u32>, groups: &[u32]) -> Result<()> {
-        let rows = UInt32Array::from(rows);
-        let (_, states) = self.table.split(part.rows.columns())?;
-        let states = states.iter().map(|column| take(column, &rows, None)).collect::<Result<Vec<ArrayRef>, _>>()?;
-        self.table.merge_states(&states, groups)
-    }
-
-    fn take_stats(&mut self) -> OperatorStats {
-        OperatorStats {
-            state_rows: Some(self.table.len() as u64),
-            state_bytes: (self.table.bytes() + self.touched.bytes() + self.unsaved.bytes()) as u64,
-            updated_rows: std::mem::take(&mut self.updated_rows),
-            ..OperatorStats::default()
-        }
-    }
-}
-
-fn row_number(row: usize) -> u32 {
-    u32::try_from(row).expect("a batch of state has under 2^32 rows")
-}
-
-/// A set of group numbers in the order in which they came.
-#[derive(Debug, Default)]
-struct GroupSet {
-    bits: Vec<u64>,
-    list: Vec<u32>,
-}
-
-impl GroupSet {
-    /// Adds a group; false when it is there.
-    fn insert(&mut self, group: u32) -> bool {
-        let (word, bit) = (group as usize / 64, 1 << (group % 64));
-        if word >= self.bits.len() {
-            self.bits.resize(word + 1, 0);
-        }
-        let is_new = self.bits[word] & bit == 0;
-        if is_new {
-            self.bits[word] |= bit;
-            self.list.push(group);
-        }
-        is_new
-    }
-
-    fn clear(&mut self) {
-        for group in self.list.drain(..) {
-            self.bits[group as usize / 64] = 0;
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        self.bits.capacity() * size_of::<u64>() + self.list.capacity() * size_of::<u32>()
+        self.running.get().map_or_else(OperatorStats::default, ResultTables::take_stats)
     }
 }
 
@@ -373,7 +206,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
     use std::sync::Arc;
 
-    use arrow::array::{Array, AsArray, Int64Array, StringViewArray};
+    use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringViewArray, UInt32Array};
     use arrow::compute::{concat_batches, take_record_batch};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};
     use arrow::record_batch::RecordBatch;
@@ -409,6 +242,7 @@ mod tests {
                 call("sum", NativeFunction::Sum),
                 call("max", NativeFunction::Max),
             ],
+            time: None,
         }
     }
 
@@ -492,7 +326,7 @@ mod tests {
         let hashes = batch.hashes.as_ref().unwrap();
         let rows: Vec<usize> =
             (0..batch.rows()).filter(|&row| instance_of(key_group(hashes[row]), parallelism) == instance).collect();
-        let indices = UInt32Array::from(rows.iter().map(|&row| row_number(row)).collect::<Vec<_>>());
+        let indices = UInt32Array::from(rows.iter().map(|&row| u32::try_from(row).unwrap()).collect::<Vec<_>>());
         let records = take_record_batch(&batch.records, &indices).unwrap();
         Batch { records, hashes: Some(rows.iter().map(|&row| hashes[row]).collect()) }
     }

@@ -10,8 +10,11 @@
 mod by_hand;
 mod call;
 mod finalize;
+mod groups;
 mod native;
 mod partial;
+mod results;
+mod slots;
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,6 +29,7 @@ pub use by_hand::CountBy;
 pub use call::{AggregateCall, NativeFunction};
 pub use finalize::FinalAggregate;
 pub use partial::PartialAggregate;
+pub use slots::{TimeKey, TimeKind};
 
 /// The running values of one aggregate call for many groups, as columns indexed by group number.
 pub trait Accumulator: Send {
@@ -87,13 +91,15 @@ pub struct AggregateSpec {
     pub key_fields: Vec<FieldRef>,
     /// The aggregate calls, in the order of their output columns after the keys.
     pub calls: Vec<AggregateCall>,
+    /// The key that is a time, if there is one by which state is to be kept.
+    pub time: Option<TimeKey>,
 }
 
 impl AggregateSpec {
-    /// The columns between the halves: keys, then the states of each call.
+    /// The columns between the halves: keys, then the states of each call, then the end of the window if one is a key.
     pub fn partial_schema(&self) -> SchemaRef {
         let states = self.calls.iter().flat_map(|call| call.factory.state_fields());
-        schema_of(self.key_fields.iter().cloned().chain(states))
+        schema_of(self.inner_key_fields().into_iter().chain(states).chain(self.slot_field()))
     }
 
     /// The columns of the result: keys, then one for each call.

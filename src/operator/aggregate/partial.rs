@@ -1,36 +1,36 @@
 //! The half of an aggregation before the exchange: rows in, one partial state for each key and epoch out.
 //!
-//! Owns: the groups of the running epoch, when they are flushed, and the table of groups that all aggregations share.
-//! Does not own: groups across epochs (`finalize`), what a function computes ([`Accumulator`]).
+//! Owns: the groups of the running epoch and when they are flushed, and judging rows late. Does not own: groups across epochs
+//! (`finalize`), what a function computes ([`Accumulator`](super::Accumulator)).
 //!
-//! | input    | output                                       | state                       | late rows |
-//! |----------|----------------------------------------------|-----------------------------|-----------|
-//! | any rows | keys, then the state columns of each call    | none: all is out by barrier | not seen  |
+//! | input    | output                                    | state                       | late rows                        |
+//! |----------|-------------------------------------------|-----------------------------|----------------------------------|
+//! | any rows | keys, then the state columns of each call | none: all is out by barrier | dropped, if the time is watermarked |
 //!
 //! Output batches carry the key hashes. A key comes out several times in an epoch that has more than [`FLUSH_GROUPS`]
-//! keys or hardly repeats any; the other half merges them.
+//! keys or hardly repeats any; the other half merges them. How keys that are times are laid out stands in `slots`.
 
-use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, VecDeque};
 
-use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
-use super::{Accumulator, AggregateSpec};
+use super::AggregateSpec;
+use super::groups::{Coalescer, GroupTable, Running, group_range, records};
+use super::slots::SlottedRows;
 use crate::error::{Error, Result};
-use crate::operator::{Barrier, Batch, EpochTime, Flow, Operator, OperatorContext, Output, Watermark};
-use crate::protocol::key_group::hash_rows_into;
-use crate::state::KeyTable;
-
-/// The most rows of one output batch.
-pub(super) const BATCH_ROWS: usize = 8192;
+use crate::operator::{
+    Balance, Barrier, Batch, EpochTime, Flow, Operator, OperatorContext, OperatorStats, Output, Watermark,
+};
+use crate::protocol::key_group::hash_rows;
 
 /// So many groups are flushed without waiting for the barrier.
 const FLUSH_GROUPS: usize = 65_536;
 
 /// After so many rows it is judged whether grouping them before the exchange pays.
 const TRIAL_ROWS: usize = 16_384;
+
+/// So many empty tables are kept for the windows of the next epochs.
+const SPARE_TABLES: usize = 64;
 
 /// Groups the rows of each epoch before they are exchanged by key.
 #[derive(Debug, Clone)]
@@ -41,13 +41,20 @@ pub struct PartialAggregate {
     running: Running<Groups>,
 }
 
-#[derive(Debug)]
+/// The groups of the running epoch, by slot.
+#[derive(Debug, Default)]
 struct Groups {
-    table: GroupTable,
+    tables: BTreeMap<i64, GroupTable>,
+    /// Empty tables, whose memory is used again.
+    spare: Vec<GroupTable>,
+    /// Groups in all tables.
+    count: usize,
     /// Rows taken since the last flush.
     rows: usize,
-    /// The next group to put out, while a flush is under way.
-    flushing: Option<usize>,
+    /// What a flush under way has still to put out, each from this group on.
+    flushing: VecDeque<(i64, GroupTable, usize)>,
+    small: Coalescer,
+    balance: Balance,
 }
 
 impl PartialAggregate {
@@ -58,33 +65,95 @@ impl PartialAggregate {
     }
 
     fn running(&mut self) -> Result<&mut Groups> {
-        let spec = &self.spec;
-        self.running.get_or_make(|| Ok(Groups { table: GroupTable::new(spec)?, rows: 0, flushing: None }))
+        self.running.get_or_make(|| Ok(Groups::default()))
+    }
+
+    fn flush(&mut self, output: &mut Output) -> Result<Flow> {
+        let (spec, schema) = (&self.spec, &self.schema);
+        self.running.get_or_make(|| Ok(Groups::default()))?.flush(spec, schema, output)
     }
 }
 
 impl Groups {
-    fn is_due(&self) -> bool {
-        let groups = self.table.len();
-        groups >= FLUSH_GROUPS || (self.rows >= TRIAL_ROWS && groups * 5 > self.rows * 4)
+    fn update(&mut self, spec: &AggregateSpec, input: &SlottedRows) -> Result<()> {
+        for (slot, rows) in input.segments() {
+            let table = match self.tables.entry(slot) {
+                std::collections::btree_map::Entry::Occupied(table) => table.into_mut(),
+                std::collections::btree_map::Entry::Vacant(place) => {
+                    let spare = self.spare.pop();
+                    place.insert(spare.map_or_else(|| GroupTable::new(spec), Ok)?)
+                }
+            };
+            let before = table.len();
+            table.update(&rows)?;
+            self.count += table.len() - before;
+        }
+        self.rows += input.count();
+        self.balance.absorbed += input.count() as u64;
+        self.balance.made += input.copies;
+        Ok(())
     }
 
-    fn flush(&mut self, schema: &SchemaRef, output: &mut Output) -> Result<Flow> {
-        let Some(first) = self.flushing else { return Ok(Flow::Done) };
-        let mut next = first;
-        while next < self.table.len() {
-            if output.is_full() {
-                self.flushing = Some(next);
-                return Ok(Flow::More);
+    fn is_due(&self) -> bool {
+        self.count >= FLUSH_GROUPS || (self.rows >= TRIAL_ROWS && self.count * 5 > self.rows * 4)
+    }
+
+    fn start_flush(&mut self) {
+        let tables = std::mem::take(&mut self.tables);
+        self.flushing.extend(tables.into_iter().map(|(slot, table)| (slot, table, 0)));
+        (self.rows, self.count) = (0, 0);
+    }
+
+    fn flush(&mut self, spec: &AggregateSpec, schema: &SchemaRef, output: &mut Output) -> Result<Flow> {
+        while let Some((slot, mut table, mut next)) = self.flushing.pop_front() {
+            while next < table.len() {
+                if output.is_full() {
+                    self.flushing.push_front((slot, table, next));
+                    return Ok(Flow::More);
+                }
+                let groups = group_range(next, table.len());
+                next += groups.len();
+                let batch = states(spec, schema, &mut table, slot, &groups)?;
+                let full = self.small.push(batch.records, batch.hashes.map(|hashes| hashes.to_vec()))?;
+                self.put_out(full, output);
             }
-            let groups = group_range(next, self.table.len());
-            output.hashed_batch(self.table.states(&groups, schema)?);
-            next += groups.len();
+            table.clear();
+            if self.spare.len() < SPARE_TABLES {
+                self.spare.push(table);
+            }
         }
-        self.table.clear();
-        (self.rows, self.flushing) = (0, None);
+        let rest = self.small.finish()?;
+        self.put_out(rest, output);
         Ok(Flow::Done)
     }
+
+    fn put_out(&mut self, batch: Option<Batch>, output: &mut Output) {
+        if let Some(batch) = batch {
+            self.balance.made += batch.rows() as u64;
+            output.hashed_batch(batch);
+        }
+    }
+}
+
+/// The keys, states, slot and hashes of these groups.
+pub(super) fn states(
+    spec: &AggregateSpec,
+    schema: &SchemaRef,
+    table: &mut GroupTable,
+    slot: i64,
+    groups: &[u32],
+) -> Result<Batch> {
+    let mut columns = table.states(groups)?;
+    let slot_column = spec.slot_column(slot, groups.len());
+    let hashes = match &slot_column {
+        // The window is all there is to hash.
+        Some(ends) if schema.fields().len() == columns.len() + 1 && spec.inner_key_fields().is_empty() => {
+            hash_rows(std::slice::from_ref(ends))
+        }
+        _ => table.hashes(groups),
+    };
+    columns.extend(slot_column);
+    Ok(Batch { records: records(schema, columns, groups.len())?, hashes: Some(hashes.into()) })
 }
 
 impl Operator for PartialAggregate {
@@ -98,7 +167,8 @@ impl Operator for PartialAggregate {
     }
 
     fn open(&mut self, _: &OperatorContext) -> Result<()> {
-        self.running().map(|_| ())
+        // A key that cannot be one is refused before the query runs.
+        GroupTable::new(&self.spec).map(|_| ())
     }
 
     fn on_watermark(&mut self, time: EpochTime, _: &mut Output) -> Result<Option<Watermark>> {
@@ -107,210 +177,30 @@ impl Operator for PartialAggregate {
     }
 
     fn on_batch(&mut self, _: usize, batch: Batch, output: &mut Output) -> Result<Flow> {
-        let input = RawRows::evaluate(&self.spec, &batch.records, self.time)?;
-        let groups = self.running()?;
-        groups.table.update(&input)?;
-        groups.rows += input.rows;
+        let input = SlottedRows::evaluate(&self.spec, &batch.records, self.time, output)?;
+        let spec = &self.spec;
+        let groups = self.running.get_or_make(|| Ok(Groups::default()))?;
+        groups.update(spec, &input)?;
         if !groups.is_due() {
             return Ok(Flow::Done);
         }
-        groups.flushing = Some(0);
-        self.resume(output)
+        groups.start_flush();
+        self.flush(output)
     }
 
     fn resume(&mut self, output: &mut Output) -> Result<Flow> {
-        let schema = self.schema.clone();
-        self.running()?.flush(&schema, output)
+        self.flush(output)
     }
 
     fn on_barrier(&mut self, _: &Barrier, output: &mut Output) -> Result<Flow> {
-        self.running()?.flushing = Some(0);
-        self.resume(output)
-    }
-}
-
-/// What an operator holds while it runs. A clone of the operator is a new instance, so it starts without.
-///
-/// The mutex is never locked: it only makes the operator `Sync`, as one that is its own factory has to be.
-pub(super) struct Running<T>(Mutex<Option<T>>);
-
-impl<T> Running<T> {
-    pub(super) fn get_or_make(&mut self, make: impl FnOnce() -> Result<T>) -> Result<&mut T> {
-        let slot = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if slot.is_none() {
-            *slot = Some(make()?);
-        }
-        slot.as_mut().ok_or_else(|| Error::internal("a value just made is gone"))
+        self.running()?.start_flush();
+        self.flush(output)
     }
 
-    pub(super) fn get(&mut self) -> Option<&mut T> {
-        self.0.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut()
+    fn take_stats(&mut self) -> OperatorStats {
+        let balance = self.running.get().map(|groups| std::mem::take(&mut groups.balance));
+        OperatorStats { balance, ..OperatorStats::default() }
     }
-}
-
-impl<T> Default for Running<T> {
-    fn default() -> Self {
-        Self(Mutex::new(None))
-    }
-}
-
-impl<T> Clone for Running<T> {
-    fn clone(&self) -> Self {
-        Self::default()
-    }
-}
-
-impl<T> fmt::Debug for Running<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Running")
-    }
-}
-
-/// The keys and arguments of a batch of input rows.
-pub(super) struct RawRows {
-    keys: Vec<ArrayRef>,
-    /// The arguments of each call.
-    arguments: Vec<Vec<ArrayRef>>,
-    pub(super) rows: usize,
-}
-
-impl RawRows {
-    pub(super) fn evaluate(spec: &AggregateSpec, records: &RecordBatch, time: EpochTime) -> Result<Self> {
-        let columns = |expressions: &[crate::operator::ExpressionRef]| {
-            expressions.iter().map(|expression| expression.evaluate(records, time)).collect::<Result<Vec<_>>>()
-        };
-        let arguments = spec.calls.iter().map(|call| columns(&call.arguments)).collect::<Result<_>>()?;
-        Ok(Self { keys: columns(&spec.keys)?, arguments, rows: records.num_rows() })
-    }
-}
-
-/// Keys and the accumulators of each call, side by side by group number.
-pub(super) struct GroupTable {
-    keys: KeyTable,
-    accumulators: Vec<Box<dyn Accumulator>>,
-    /// How many state columns each call has.
-    widths: Vec<usize>,
-    hashes: Vec<u64>,
-    groups: Vec<u32>,
-}
-
-impl GroupTable {
-    pub(super) fn new(spec: &AggregateSpec) -> Result<Self> {
-        Ok(Self {
-            keys: KeyTable::new(&spec.key_fields)?,
-            accumulators: spec.calls.iter().map(|call| call.factory.create()).collect::<Result<_>>()?,
-            widths: spec.calls.iter().map(|call| call.factory.state_fields().len()).collect(),
-            hashes: Vec::new(),
-            groups: Vec::new(),
-        })
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.keys.len()
-    }
-
-    /// The group of each row of the last [`update`](Self::update), [`merge`](Self::merge) or [`intern`](Self::intern).
-    pub(super) fn last_groups(&self) -> &[u32] {
-        &self.groups
-    }
-
-    /// Takes input rows.
-    pub(super) fn update(&mut self, input: &RawRows) -> Result<()> {
-        self.intern(&input.keys, input.rows, None)?;
-        for (accumulator, arguments) in self.accumulators.iter_mut().zip(&input.arguments) {
-            accumulator.update(arguments, &self.groups)?;
-        }
-        Ok(())
-    }
-
-    /// Takes keys and partial states, in the columns of the partial schema.
-    pub(super) fn merge(&mut self, columns: &[ArrayRef], rows: usize, hashes: Option<&[u64]>) -> Result<()> {
-        let (keys, states) = self.split(columns)?;
-        self.intern(keys, rows, hashes)?;
-        let groups = std::mem::take(&mut self.groups);
-        let merged = self.merge_states(states, &groups);
-        self.groups = groups;
-        merged
-    }
-
-    /// The key columns and the state columns of the partial schema.
-    pub(super) fn split<'a>(&self, columns: &'a [ArrayRef]) -> Result<(&'a [ArrayRef], &'a [ArrayRef])> {
-        let states = self.widths.iter().sum::<usize>();
-        let keys = columns.len().checked_sub(states);
-        let keys = keys.ok_or_else(|| Error::internal(format!("{} columns for {states} of state", columns.len())))?;
-        Ok(columns.split_at(keys))
-    }
-
-    /// Finds or adds the group of each row.
-    pub(super) fn intern(&mut self, keys: &[ArrayRef], rows: usize, hashes: Option<&[u64]>) -> Result<()> {
-        let hashes = if let Some(hashes) = hashes {
-            hashes
-        } else {
-            hash_rows_into(keys, &mut self.hashes);
-            self.hashes.resize(rows, 0);
-            &self.hashes
-        };
-        self.keys.intern(keys, hashes, &mut self.groups)?;
-        let groups = self.keys.len();
-        self.accumulators.iter_mut().for_each(|accumulator| accumulator.grow(groups));
-        Ok(())
-    }
-
-    /// Merges state columns into groups that are there.
-    pub(super) fn merge_states(&mut self, states: &[ArrayRef], groups: &[u32]) -> Result<()> {
-        let mut rest = states;
-        for (accumulator, width) in self.accumulators.iter_mut().zip(&self.widths) {
-            let (own, others) = rest.split_at(*width);
-            accumulator.merge(own, groups)?;
-            rest = others;
-        }
-        Ok(())
-    }
-
-    /// The keys, states and hashes of these groups.
-    pub(super) fn states(&mut self, groups: &[u32], schema: &SchemaRef) -> Result<Batch> {
-        let mut columns = self.keys.keys(groups)?;
-        for accumulator in &mut self.accumulators {
-            columns.extend(accumulator.state(groups)?);
-        }
-        let hashes = groups.iter().map(|&group| self.keys.hashes()[group as usize]).collect();
-        Ok(Batch { records: records(schema, columns, groups.len())?, hashes: Some(hashes) })
-    }
-
-    /// The keys and results of these groups.
-    pub(super) fn results(&mut self, groups: &[u32], schema: &SchemaRef) -> Result<RecordBatch> {
-        let mut columns = self.keys.keys(groups)?;
-        for accumulator in &mut self.accumulators {
-            columns.push(accumulator.evaluate(groups)?);
-        }
-        records(schema, columns, groups.len())
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.keys.clear();
-        self.accumulators.iter_mut().for_each(|accumulator| accumulator.clear());
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.keys.bytes() + self.accumulators.iter().map(|accumulator| accumulator.bytes()).sum::<usize>()
-    }
-}
-
-impl fmt::Debug for GroupTable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GroupTable").field("groups", &self.len()).finish_non_exhaustive()
-    }
-}
-
-fn records(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
-}
-
-/// The groups of one output batch, from `first` on.
-pub(super) fn group_range(first: usize, end: usize) -> Vec<u32> {
-    let last = end.min(first + BATCH_ROWS);
-    (first..last).map(|group| u32::try_from(group).expect("the key table bounds the number of groups")).collect()
 }
 
 pub(super) fn one_input(inputs: &[SchemaRef]) -> Result<&SchemaRef> {
@@ -332,8 +222,9 @@ pub(super) fn describe(spec: &AggregateSpec) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Array, AsArray, Int64Array, StringViewArray};
+    use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringViewArray};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+    use arrow::record_batch::RecordBatch;
 
     use super::super::{AggregateCall, NativeFunction};
     use super::*;
@@ -358,6 +249,7 @@ mod tests {
                 AggregateCall::native("count", NativeFunction::Count, None).unwrap(),
                 AggregateCall::native("total", NativeFunction::Sum, Some(argument)).unwrap(),
             ],
+            time: None,
         }
     }
 

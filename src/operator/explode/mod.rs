@@ -8,11 +8,13 @@ mod words;
 
 use std::sync::Arc;
 
+use arrow::array::{Array, AsArray, BooleanArray};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use super::project::one_input;
-use super::{Batch, Flow, Operator, OperatorContext, Output};
+use super::{Batch, DroppedRows, Flow, Operator, OperatorContext, Output};
 use crate::error::{Error, Result, suggestion};
 use crate::types::type_name;
 use lists::Lists;
@@ -40,6 +42,8 @@ const BATCH_ROWS: usize = 8192;
 #[derive(Debug, Clone)]
 pub struct Explode {
     kind: Kind,
+    /// What rows without an element are counted as dropped for, if they are.
+    reason: Option<&'static str>,
     /// The input's column and the output's columns, once open.
     place: Option<(usize, SchemaRef)>,
     pending: Option<Pending>,
@@ -90,7 +94,34 @@ impl Explode {
     }
 
     fn of(kind: Kind) -> Self {
-        Self { kind, place: None, pending: None }
+        Self { kind, reason: None, place: None, pending: None }
+    }
+
+    /// Counts the rows of a list column that have no element as dropped for this reason: where the lists are not the user's.
+    #[must_use]
+    pub(crate) fn counting(self, reason: &'static str) -> Self {
+        Self { reason: Some(reason), ..self }
+    }
+
+    /// Hands on the rows whose list is null or empty as dropped.
+    fn count_without(
+        &self,
+        index: usize,
+        reason: &'static str,
+        batch: &RecordBatch,
+        output: &mut Output,
+    ) -> Result<()> {
+        let lists = batch.column(index).as_list_opt::<i32>();
+        let lists = lists.ok_or_else(|| Error::internal("only rows of lists are counted"))?;
+        let is_without = |row: usize| lists.is_null(row) || lists.value_length(row) == 0;
+        if !(0..lists.len()).any(is_without) {
+            return Ok(());
+        }
+        let without: BooleanArray = (0..lists.len()).map(|row| Some(is_without(row))).collect();
+        let others: Vec<usize> = (0..batch.num_columns()).filter(|column| *column != index).collect();
+        let records = filter_record_batch(&batch.project(&others)?, &without)?;
+        output.drop_rows(DroppedRows { reason, records, times: None, watermark_ms: None });
+        Ok(())
     }
 
     fn start(&self, batch: &RecordBatch) -> Result<Pending> {
@@ -141,6 +172,9 @@ impl Operator for Explode {
     }
 
     fn on_batch(&mut self, _: usize, batch: Batch, output: &mut Output) -> Result<Flow> {
+        if let (Some(reason), Kind::Lists { index, .. }) = (self.reason, &self.kind) {
+            self.count_without(*index, reason, &batch.records, output)?;
+        }
         self.pending = Some(self.start(&batch.records)?);
         self.resume(output)
     }

@@ -6,6 +6,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{Expr as TypedExpr, LogicalPlan as TypedPlan};
 
+use super::event_time::{as_deduplicate, as_watermark, marks, session_key, shown};
 use super::tables::StreamTable;
 use crate::error::Result;
 use crate::plan::Refusal;
@@ -17,7 +18,11 @@ use crate::protocol::OutputMode;
 /// The first rule that is broken.
 pub(super) fn check(plan: &TypedPlan, mode: OutputMode) -> Result<()> {
     check_output_mode(plan, mode)?;
-    check_stacked_aggregations(plan, mode)?;
+    check_watermarks(plan)?;
+    check_deduplication(plan)?;
+    check_sessions(plan, mode)?;
+    check_stacked_operators(plan, mode)?;
+    check_event_times(plan)?;
     check_distinct_aggregates(plan)?;
     check_sort(plan, mode)?;
     check_limit(plan, mode)?;
@@ -59,18 +64,100 @@ fn is_aggregation(node: &TypedPlan) -> bool {
 fn check_output_mode(plan: &TypedPlan, mode: OutputMode) -> Result<()> {
     let aggregations = count(plan, is_aggregation);
     match mode {
-        OutputMode::Append if aggregations > 0 => Err(Refusal::AppendAggregationWithoutWatermark.into()),
+        OutputMode::Append => check_append(plan),
         OutputMode::Complete if aggregations == 0 => Err(Refusal::CompleteWithoutAggregation.into()),
-        OutputMode::Append | OutputMode::Update | OutputMode::Complete => Ok(()),
+        OutputMode::Update | OutputMode::Complete => Ok(()),
     }
 }
 
-fn check_stacked_aggregations(plan: &TypedPlan, mode: OutputMode) -> Result<()> {
+/// In append mode every aggregation needs a key by which its groups become final.
+fn check_append(plan: &TypedPlan) -> Result<()> {
+    let mut result = Ok(());
+    visit(plan, &mut |node| {
+        if is_aggregation(node) && !marks(node).values().any(|mark| mark.delay.is_some()) {
+            result = Err(Refusal::AppendAggregationWithoutWatermark.into());
+        }
+    });
+    result
+}
+
+fn check_stacked_operators(plan: &TypedPlan, mode: OutputMode) -> Result<()> {
     let mut result = Ok(());
     visit(plan, &mut |node| {
         let below = || node.inputs().into_iter().any(|input| count(input, is_aggregation) > 0);
-        if mode != OutputMode::Append && is_aggregation(node) && below() {
-            result = Err(Refusal::StatefulAboveAggregation(mode).into());
+        if let (true, Some(what)) = (mode != OutputMode::Append, stateful(node))
+            && below()
+        {
+            result = Err(Refusal::StatefulAboveAggregation(what, mode).into());
+        }
+    });
+    result
+}
+
+/// What a node that keeps state across epochs is called.
+fn stateful(node: &TypedPlan) -> Option<&'static str> {
+    if is_aggregation(node) {
+        Some("an aggregation")
+    } else if as_deduplicate(node).is_some() {
+        Some("drop_duplicates")
+    } else {
+        None
+    }
+}
+
+fn check_watermarks(plan: &TypedPlan) -> Result<()> {
+    let mut result = Ok(());
+    visit(plan, &mut |node| {
+        let is_watermark = |node: &TypedPlan| as_watermark(node).is_some();
+        if as_watermark(node).is_some_and(|watermark| count(&watermark.input, is_watermark) > 0) {
+            result = Err(Refusal::SecondWatermark.into());
+        }
+    });
+    result
+}
+
+/// An operator judges rows by one time.
+fn check_event_times(plan: &TypedPlan) -> Result<()> {
+    let mut result = Ok(());
+    visit(plan, &mut |node| {
+        let Some(what) = stateful(node) else { return };
+        // An aggregation judges by its keys, which are all that is marked of its output.
+        let judged =
+            if is_aggregation(node) { marks(node) } else { node.inputs().into_iter().flat_map(marks).collect() };
+        let mut names: Vec<&str> =
+            judged.iter().filter(|(_, mark)| mark.delay.is_some()).map(|(name, _)| shown(name)).collect();
+        names.sort_unstable();
+        if names.len() > 1 {
+            result = Err(Refusal::TwoEventTimes(what, names.join(" and ")).into());
+        }
+    });
+    result
+}
+
+fn check_deduplication(plan: &TypedPlan) -> Result<()> {
+    let mut result = Ok(());
+    visit(plan, &mut |node| {
+        if let Some(node) = as_deduplicate(node)
+            && node.is_within_watermark
+            && !marks(&node.input).values().any(|mark| mark.delay.is_some())
+        {
+            result = Err(Refusal::DeduplicationWithoutWatermark.into());
+        }
+    });
+    result
+}
+
+fn check_sessions(plan: &TypedPlan, mode: OutputMode) -> Result<()> {
+    let mut result = Ok(());
+    visit(plan, &mut |node| {
+        let (TypedPlan::Aggregate(aggregate), true) = (node, is_aggregation(node)) else { return };
+        if session_key(aggregate).is_none() {
+            return;
+        }
+        if mode == OutputMode::Update {
+            result = Err(Refusal::SessionInUpdate.into());
+        } else if aggregate.group_expr.len() == 1 {
+            result = Err(Refusal::SessionWithoutKey.into());
         }
     });
     result

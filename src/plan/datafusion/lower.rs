@@ -5,32 +5,39 @@
 //! ```text
 //! Aggregate(keys)  ─▶  partial_aggregate ─hash keys─▶ aggregate        Sort, Limit  ─▶  one instance
 //! Aggregate()      ─▶  partial_aggregate ─gather────▶ aggregate        Unnest       ─▶  explode
+//! … by sessions    ─▶  partial_sessions  ─hash keys─▶ sessions         Watermark    ─▶  watermark
+//! Deduplicate      ─hash keys─▶ deduplicate                            windows(…) below Aggregate ─▶ made by its halves
 //! ```
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, NullHandling, ScalarValue};
 use datafusion::logical_expr::execution_props::ExecutionProps;
-use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{
-    Aggregate, Case, Expr as TypedExpr, ExprSchemable, FetchType, Limit as TypedLimit, LogicalPlan as TypedPlan,
-    Projection, SkipType, Sort as TypedSort, TableScan, Union as TypedUnion, Unnest,
+    Aggregate, Case, Expr as TypedExpr, ExprSchemable, FetchType, Filter as TypedFilter, Limit as TypedLimit,
+    LogicalPlan as TypedPlan, Projection, SkipType, Sort as TypedSort, TableScan, Union as TypedUnion, Unnest,
 };
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 
 use super::aggregate::DataFusionAggregate;
 use super::checks::stream_of;
 use super::compile::compile;
+use super::event_time::{DeduplicatePlan, Shape, as_deduplicate, as_watermark, marks, session_key, time_key};
+use super::functions::WINDOWS;
 use super::translated;
 use crate::connector::{Sink, SourceFactory};
 use crate::error::{Error, Result};
 use crate::operator::aggregate::NativeFunction;
 use crate::operator::{
-    AggregateCall, AggregateSpec, Explode, ExpressionRef, Filter, FinalAggregate, Limit, LimitScope, OperatorFactory,
-    PartialAggregate, Project, Sort, SortKey, Union,
+    AggregateCall, AggregateSpec, Deduplicate, DeduplicateWithin, Explode, ExpressionRef, Filter, FinalAggregate,
+    FinalSessions, Limit, LimitScope, OperatorFactory, PartialAggregate, PartialSessions, Project, Sort, SortKey,
+    TimeKey, TimeKind, Union, WatermarkNode, Windows, reason, session_key_columns,
 };
 use crate::plan::Refusal;
 use crate::plan::topology::{NodeId, Topology, TopologyBuilder};
@@ -45,11 +52,13 @@ pub(super) fn lower(
     names: &[String],
     name: &str,
     mode: OutputMode,
+    max_ahead: Option<Duration>,
     sink: Arc<dyn Sink>,
 ) -> Result<Topology> {
     let mut builder = Topology::builder(name);
     builder.output_mode(mode);
-    let mut lowering = Lowering { builder, mode, used: HashMap::new(), scans: HashMap::new(), sources: HashMap::new() };
+    let mut lowering =
+        Lowering { builder, mode, max_ahead, used: HashMap::new(), scans: HashMap::new(), sources: HashMap::new() };
     lowering.collect_scans(plan);
     let last = lowering.relation(plan)?;
     let last = lowering.show(plan, names, last)?;
@@ -63,6 +72,8 @@ type FactoryAddress = usize;
 struct Lowering {
     builder: TopologyBuilder,
     mode: OutputMode,
+    /// Event times further ahead of the clock than this do not move a watermark.
+    max_ahead: Option<Duration>,
     /// How often each node name was used.
     used: HashMap<&'static str, usize>,
     /// The columns that any scan of a factory reads.
@@ -93,8 +104,9 @@ impl Lowering {
             TypedPlan::Projection(projection) => self.projection(projection),
             TypedPlan::Filter(filter) => {
                 let input = self.relation(&filter.input)?;
-                let condition = compile(&filter.predicate, filter.input.schema())?;
-                Ok(self.after("filter", Filter::new(condition), input))
+                let operator = Filter::new(compile(&filter.predicate, filter.input.schema())?);
+                let operator = if keeps_sessions(filter) { operator.counting(reason::NO_SESSION) } else { operator };
+                Ok(self.after("filter", operator, input))
             }
             TypedPlan::Unnest(unnest) => self.unnest(unnest),
             TypedPlan::Aggregate(aggregate) => self.aggregate(aggregate),
@@ -102,6 +114,7 @@ impl Lowering {
             TypedPlan::Sort(sort) => self.sort(sort),
             TypedPlan::Limit(limit) => self.limit(limit),
             TypedPlan::SubqueryAlias(alias) => self.relation(&alias.input),
+            TypedPlan::Extension(_) => self.extension(plan),
             other => Err(Error::internal(format!("no streaming operator for {}", other.display()))),
         }
     }
@@ -198,29 +211,91 @@ impl Lowering {
             return Ok(self.after("explode", Explode::split_literal(column, &separator, output), input));
         }
         let input = self.relation(&unnest.input)?;
-        Ok(self.after("explode", Explode::column(*index, output, keeps_empty), input))
+        let explode = Explode::column(*index, output, keeps_empty);
+        let is_windows = windows_call(unnest).is_some();
+        let explode = if is_windows { explode.counting(reason::NULL_TIME) } else { explode };
+        Ok(self.after(if is_windows { "windows" } else { "explode" }, explode, input))
+    }
+
+    fn extension(&mut self, plan: &TypedPlan) -> Result<NodeId> {
+        if let Some(watermark) = as_watermark(plan) {
+            let input = self.relation(&watermark.input)?;
+            let column = index_of(&watermark.input, &watermark.column)?;
+            let node = WatermarkNode::new(column, watermark.delay).with_max_ahead(self.max_ahead);
+            return Ok(self.after("watermark", node, input));
+        }
+        match as_deduplicate(plan) {
+            Some(deduplicate) => self.deduplicate(deduplicate),
+            None => Err(Error::internal(format!("no streaming operator for {}", plan.display()))),
+        }
+    }
+
+    fn deduplicate(&mut self, deduplicate: &DeduplicatePlan) -> Result<NodeId> {
+        let input = self.relation(&deduplicate.input)?;
+        let place = |name: &String| index_of(&deduplicate.input, name);
+        let keys = deduplicate.keys.iter().map(place).collect::<Result<Vec<_>>>()?;
+        let marks = marks(&deduplicate.input);
+        let marked = marks.iter().find_map(|(name, mark)| Some((name, mark.delay?)));
+        let marked = marked.map(|(name, delay)| Ok::<_, Error>((place(name)?, delay))).transpose()?;
+        let name = self.name("deduplicate");
+        let node = match marked {
+            Some((column, delay)) if deduplicate.is_within_watermark => {
+                let operator = DeduplicateWithin::new(keys.clone(), column, delay).with_exchanged_keys();
+                self.builder.operator(name, operator)
+            }
+            _ => {
+                // In complete mode nothing is late, and nothing forgotten.
+                let time = marked.map(|(column, _)| column).filter(|_| self.mode != OutputMode::Complete);
+                self.builder.operator(name, Deduplicate::new(keys.clone(), time).with_exchanged_keys())
+            }
+        };
+        Ok(node.partitioned_by_columns(input, keys))
     }
 
     fn aggregate(&mut self, aggregate: &Aggregate) -> Result<NodeId> {
-        let input = self.relation(&aggregate.input)?;
-        let schema = aggregate.input.schema();
-        let fields = aggregate.schema.fields();
-        let keys = aggregate.group_expr.iter().map(|key| compile(key, schema)).collect::<Result<Vec<_>>>()?;
-        let key_fields: Vec<FieldRef> = fields[..keys.len()].iter().map(nullable).collect();
-        let mut calls = Vec::new();
-        for (call, field) in aggregate.aggr_expr.iter().zip(&fields[keys.len()..]) {
-            calls.push(aggregate_call(call, field.name(), schema)?);
+        if let Some(place) = session_key(aggregate) {
+            return self.sessions(aggregate, place);
         }
-        let key_count = keys.len();
-        let spec = AggregateSpec { keys, key_fields, calls };
+        let fused = windows_below(aggregate)?;
+        let input = match &fused {
+            Some(fused) => self.relation(fused.input)?,
+            None => self.relation(&aggregate.input)?,
+        };
+        let mut spec = spec(aggregate, fused.as_ref())?;
+        spec.time = self.time_key(aggregate, fused.as_ref());
         let partial = self.after("partial_aggregate", PartialAggregate::new(spec.clone()), input);
+        let (columns, is_global) = (spec.exchange_columns(), spec.keys.is_empty());
         let name = self.name("aggregate");
-        let last = self.builder.operator(name, FinalAggregate::new(spec, self.mode));
-        Ok(if key_count == 0 {
-            last.gathered_from(partial)
-        } else {
-            last.partitioned_by_columns(partial, (0..key_count).collect())
-        })
+        let last = self.builder.operator(name, FinalAggregate::new(spec, self.mode)).completing(partial);
+        Ok(if is_global { last.gathered_from(partial) } else { last.partitioned_by_columns(partial, columns) })
+    }
+
+    /// The key by which state is kept and freed.
+    fn time_key(&self, aggregate: &Aggregate, fused: Option<&FusedWindows>) -> Option<TimeKey> {
+        let (place, mark) = time_key(aggregate)?;
+        // In complete mode nothing is late and nothing final.
+        let is_watermarked = mark.delay.is_some() && self.mode != OutputMode::Complete;
+        let kind = match (fused, mark.shape) {
+            (Some(fused), _) => TimeKind::Windows(fused.windows),
+            (None, Shape::Time) if is_watermarked => TimeKind::Time,
+            (None, Shape::Window) if is_watermarked => TimeKind::WindowColumn,
+            (None, _) => return None,
+        };
+        Some(TimeKey { place, kind, is_watermarked })
+    }
+
+    fn sessions(&mut self, aggregate: &Aggregate, place: usize) -> Result<NodeId> {
+        let input = self.relation(&aggregate.input)?;
+        let spec = spec(aggregate, None)?;
+        let is_watermarked = time_key(aggregate).is_some_and(|(_, mark)| mark.delay.is_some());
+        let judges_late = is_watermarked && self.mode != OutputMode::Complete;
+        let half = PartialSessions::new(spec.clone(), place, judges_late);
+        let partial = self.after("partial_sessions", half, input);
+        let columns = session_key_columns(&spec);
+        let name = self.name("sessions");
+        let last = self.builder.operator(name, FinalSessions::new(spec, place, is_watermarked, self.mode));
+        let last = last.completing(partial);
+        Ok(if columns.is_empty() { last.gathered_from(partial) } else { last.partitioned_by_columns(partial, columns) })
     }
 
     fn union(&mut self, union: &TypedUnion) -> Result<NodeId> {
@@ -265,17 +340,119 @@ impl Lowering {
         else {
             return Err(Refusal::Offset.into());
         };
-        // Above an aggregation each epoch brings the whole table; below one, rows come once.
-        let scope = if shows_table_again(&limit.input) { LimitScope::Epoch } else { LimitScope::Stream };
+        // In complete mode an aggregation below brings the whole table each epoch; otherwise rows come once.
+        let shows_again = self.mode == OutputMode::Complete && shows_table_again(&limit.input);
+        let scope = if shows_again { LimitScope::Epoch } else { LimitScope::Stream };
         let name = self.name("limit");
         Ok(self.builder.operator(name, Limit::new(count as u64, scope)).gathered_from(input))
     }
 }
 
-/// Whether the rows of `plan` come again in every epoch, as an aggregation's do in complete mode, the only one a limit may stand
-/// above one in.
+/// Whether the rows of `plan` come again in every epoch, as an aggregation's do in complete mode.
 fn shows_table_again(plan: &TypedPlan) -> bool {
     matches!(plan, TypedPlan::Aggregate(_)) || plan.inputs().into_iter().any(shows_table_again)
+}
+
+/// The compiled keys and calls of an aggregation; with windows made below it, over what these are made of.
+pub(super) fn spec(aggregate: &Aggregate, fused: Option<&FusedWindows>) -> Result<AggregateSpec> {
+    let (schema, (group_expr, aggr_expr)) = match fused {
+        Some(fused) => (fused.input.schema(), fused.substituted(aggregate)?),
+        None => (aggregate.input.schema(), (aggregate.group_expr.clone(), aggregate.aggr_expr.clone())),
+    };
+    let fields = aggregate.schema.fields();
+    let keys = group_expr.iter().map(|key| compile(key, schema)).collect::<Result<Vec<_>>>()?;
+    let key_fields: Vec<FieldRef> = fields[..keys.len()].iter().map(nullable).collect();
+    let mut calls = Vec::new();
+    for (call, field) in aggr_expr.iter().zip(&fields[keys.len()..]) {
+        calls.push(aggregate_call(call, field.name(), schema)?);
+    }
+    Ok(AggregateSpec { keys, key_fields, calls, time: None })
+}
+
+/// Windows that are made right below an aggregation, so that it can make them itself and never has to see them as columns.
+pub(super) struct FusedWindows<'a> {
+    windows: Windows,
+    /// What the windows are made over.
+    input: &'a TypedPlan,
+    /// The columns the aggregation reads, by name, over that; of the window column, the time it is made of.
+    columns: HashMap<String, TypedExpr>,
+}
+
+impl FusedWindows<'_> {
+    /// The keys and calls of the aggregation over the input of the windows.
+    fn substituted(&self, aggregate: &Aggregate) -> Result<(Vec<TypedExpr>, Vec<TypedExpr>)> {
+        let over = |expr: &TypedExpr| {
+            let replaced = expr.clone().transform_up(|node| match &node {
+                TypedExpr::Column(column) => match self.columns.get(&column.name) {
+                    Some(value) => Ok(Transformed::yes(value.clone())),
+                    None => Ok(Transformed::no(node)),
+                },
+                _ => Ok(Transformed::no(node)),
+            });
+            replaced.map(|replaced| replaced.data).map_err(translated)
+        };
+        let keys = aggregate.group_expr.iter().map(over).collect::<Result<_>>()?;
+        let calls = aggregate.aggr_expr.iter().map(over).collect::<Result<_>>()?;
+        Ok((keys, calls))
+    }
+}
+
+/// The windows right below an aggregation, if the window is one of its keys and read by nothing else.
+fn windows_below(aggregate: &Aggregate) -> Result<Option<FusedWindows<'_>>> {
+    let TypedPlan::Unnest(unnest) = aggregate.input.as_ref() else { return Ok(None) };
+    let Some((projection, index, function)) = windows_call(unnest) else { return Ok(None) };
+    let name = projection.schema.field(index).name().clone();
+    let is_window = |expr: &TypedExpr| matches!(unaliased(expr), TypedExpr::Column(column) if column.name == name);
+    let keys = aggregate.group_expr.iter().filter(|key| is_window(key)).count();
+    let mut others = aggregate.group_expr.iter().filter(|key| !is_window(key)).chain(&aggregate.aggr_expr);
+    if keys != 1 || others.any(|expr| expr.column_refs().iter().any(|column| column.name == name)) {
+        return Ok(None);
+    }
+    let windows = windows_of(function)?;
+    let time = function.args.first().cloned().ok_or_else(|| Error::internal("windows of nothing"))?;
+    let plain = projection.expr.iter().zip(projection.schema.fields()).map(|(expr, field)| {
+        let value = if *field.name() == name { time.clone() } else { unaliased(expr).clone() };
+        (field.name().clone(), value)
+    });
+    Ok(Some(FusedWindows { windows, input: projection.input.as_ref(), columns: plain.collect() }))
+}
+
+/// The projection below an unnest, and the call in it that makes the windows which are unnested.
+fn windows_call(unnest: &Unnest) -> Option<(&Projection, usize, &ScalarFunction)> {
+    let TypedPlan::Projection(projection) = unnest.input.as_ref() else { return None };
+    let [(index, _)] = unnest.list_type_columns.as_slice() else { return None };
+    match unaliased(projection.expr.get(*index)?) {
+        TypedExpr::ScalarFunction(function) if function.func.name() == WINDOWS => Some((projection, *index, function)),
+        _ => None,
+    }
+}
+
+/// The windows that a call of `windows(time, size, slide, start)` makes.
+fn windows_of(function: &ScalarFunction) -> Result<Windows> {
+    let literal = |index: usize| match function.args.get(index) {
+        Some(TypedExpr::Literal(ScalarValue::Int64(Some(micros)), _)) => Ok(*micros),
+        other => Err(Error::internal(format!("{other:?} stands where a length of windows should"))),
+    };
+    Windows::new(literal(1)?, literal(2)?, literal(3)?)
+}
+
+/// Whether a filter only drops the rows that are in no session.
+fn keeps_sessions(filter: &TypedFilter) -> bool {
+    let marks = marks(&filter.input);
+    let is_session = |column: &str| marks.get(column).is_some_and(|mark| mark.shape == Shape::Session);
+    matches!(&filter.predicate, TypedExpr::IsNotNull(inner)
+        if matches!(inner.as_ref(), TypedExpr::Column(column) if is_session(&column.name)))
+}
+
+fn unaliased(expr: &TypedExpr) -> &TypedExpr {
+    if let TypedExpr::Alias(alias) = expr { unaliased(&alias.expr) } else { expr }
+}
+
+/// The place of a column in what `plan` puts out.
+fn index_of(plan: &TypedPlan, name: &str) -> Result<usize> {
+    let column = datafusion::common::Column::new_unqualified(name);
+    let index = plan.schema().maybe_index_of_column(&column);
+    index.ok_or_else(|| Error::internal(format!("column `{name}` is gone from {}", plan.display())))
 }
 
 /// The source's columns a scan reads.

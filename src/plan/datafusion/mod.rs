@@ -10,6 +10,7 @@
 mod aggregate;
 mod checks;
 mod compile;
+mod event_time;
 mod expressions;
 mod functions;
 mod grouping;
@@ -18,6 +19,7 @@ mod optimize;
 mod relations;
 mod scope;
 mod sql;
+mod state_bound;
 mod statics;
 mod tables;
 
@@ -36,6 +38,7 @@ use super::{PlanContext, Refusal};
 use crate::connector::Sink;
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::OutputMode;
+pub(crate) use state_bound::StateBound;
 
 /// A plan whose names and types are settled.
 #[derive(Debug, Clone)]
@@ -113,8 +116,13 @@ impl Analyzed {
         with_deep_stack(|| {
             checks::check(&self.typed, mode)?;
             let optimized = optimize::optimize_stream(self.typed.clone())?;
-            lower::lower(&optimized, &self.names, name, mode, sink)
+            lower::lower(&optimized, &self.names, name, mode, self.context.max_ahead, sink)
         })
+    }
+
+    /// What bounds the state of each stateful operator in this mode, from the output down.
+    pub(crate) fn state_bounds(&self, mode: OutputMode) -> Vec<StateBound> {
+        state_bound::bounds(&self.typed, mode)
     }
 
     /// The same without a sink that does anything: for `explain`.

@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
-use datafusion::common::{Column, NullHandling, UnnestOptions};
+use datafusion::common::{Column, ExprSchema, NullHandling, UnnestOptions};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::type_coercion::binary::type_union_coercion;
 use datafusion::logical_expr::{
-    Cast, Expr as TypedExpr, ExprSchemable, JoinType as TypedJoin, LogicalPlan as TypedPlan, LogicalPlanBuilder,
-    SortExpr,
+    Cast, Expr as TypedExpr, ExprSchemable, Extension, JoinType as TypedJoin, LogicalPlan as TypedPlan,
+    LogicalPlanBuilder, SortExpr,
 };
 
+use super::event_time::{DeduplicatePlan, WatermarkPlan};
 use super::expressions::ExpressionResolver;
 use super::functions::FunctionRegistry;
 use super::scope::{Scope, ScopeColumn};
@@ -25,10 +26,11 @@ use crate::connector::source::{SourceEnvironment, open_stream, open_table};
 use crate::connector::{BatchTable, SourceFactory};
 use crate::error::{Error, Result, suggestion};
 use crate::expr::{Expr, ExprNode, is_explode};
+use crate::operator::is_event_time;
 use crate::plan::catalog::NamedTable;
 use crate::plan::logical::{JoinOn, JoinType, LogicalPlan, ReadSpec, Relation, SetOperation};
 use crate::plan::{PlanContext, Refusal};
-use crate::types::{engine_batch, engine_schema, engine_type, type_name};
+use crate::types::{engine_batch, engine_schema, engine_type, parse_duration, type_name};
 
 /// A typed plan and the names its columns go by.
 #[derive(Debug, Clone)]
@@ -111,7 +113,7 @@ impl<'a> Resolver<'a> {
             Relation::Deduplicate { input, columns, within_watermark } => {
                 self.deduplicate(input, columns, *within_watermark)
             }
-            Relation::WithWatermark { input, column, .. } => self.with_watermark(input, column),
+            Relation::WithWatermark { input, column, delay } => self.with_watermark(input, column, delay),
             Relation::Sort { input, keys } => self.sort(input, keys),
             Relation::Limit { input, count, offset } => self.limit(input, *count, *offset),
             Relation::Sample { input, .. } => self.sample(input),
@@ -381,16 +383,22 @@ impl<'a> Resolver<'a> {
 
     fn deduplicate(&mut self, input: &LogicalPlan, columns: &[String], within_watermark: bool) -> Result<Resolved> {
         let input = self.resolve(input)?;
-        if input.is_streaming {
-            return Err(Refusal::NotYet("dropping duplicates").into());
-        }
-        if within_watermark {
+        if within_watermark && !input.is_streaming {
             return Err(Error::plan("drop_duplicates_within_watermark needs a stream; use drop_duplicates on a table"));
         }
-        let mut keys = Vec::new();
+        let mut named = Vec::new();
         for name in columns {
-            keys.push(input.scope.lookup(std::slice::from_ref(name))?.column.reference());
+            named.push(input.scope.lookup(std::slice::from_ref(name))?.column);
         }
+        if input.is_streaming {
+            let keys = if named.is_empty() { input.scope.columns.iter().collect() } else { named };
+            let mut keys: Vec<String> = keys.into_iter().map(|key| key.internal.clone()).collect();
+            keys.dedup();
+            let node = DeduplicatePlan { input: input.plan.clone(), keys, is_within_watermark: within_watermark };
+            let plan = TypedPlan::Extension(Extension { node: Arc::new(node) });
+            return Ok(Self::with_plan(input, plan));
+        }
+        let keys: Vec<TypedExpr> = named.into_iter().map(ScopeColumn::reference).collect();
         let builder = LogicalPlanBuilder::from(input.plan.clone());
         let builder = if keys.is_empty() {
             builder.distinct()
@@ -403,13 +411,26 @@ impl<'a> Resolver<'a> {
     }
 
     /// On a static table a watermark changes nothing.
-    fn with_watermark(&mut self, input: &LogicalPlan, column: &Expr) -> Result<Resolved> {
+    fn with_watermark(&mut self, input: &LogicalPlan, column: &Expr, delay: &str) -> Result<Resolved> {
         let input = self.resolve(input)?;
-        self.expressions(&input).resolve(column)?;
-        if input.is_streaming {
-            return Err(Refusal::NotYet("with_watermark").into());
+        let delay = parse_duration(delay).map_err(|error| error.context("the delay of with_watermark"))?;
+        let column = parsed(column)?;
+        let TypedExpr::Column(typed) = self.expressions(&input).resolve(&column)? else {
+            let message = format!("with_watermark needs a column, but `{column}` is an expression");
+            return Err(Error::plan(message + "; make it a column with with_column first").at(column.location()));
+        };
+        let field = input.plan.schema().field_from_column(&typed).map_err(translated)?;
+        if !is_event_time(field.data_type()) {
+            let found = type_name(field.data_type());
+            let message = format!("with_watermark needs a TIMESTAMP column, but `{column}` is {found}");
+            return Err(Error::plan(message + "; cast(…, \"timestamp\") it first").at(column.location()));
         }
-        Ok(input)
+        if !input.is_streaming {
+            return Ok(input);
+        }
+        let node = WatermarkPlan { input: input.plan.clone(), column: typed.name, delay };
+        let plan = TypedPlan::Extension(Extension { node: Arc::new(node) });
+        Ok(Self::with_plan(input, plan))
     }
 
     fn sort(&mut self, input: &LogicalPlan, keys: &[Expr]) -> Result<Resolved> {

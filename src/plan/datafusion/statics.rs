@@ -4,21 +4,27 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::view::ViewTable;
-use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DataFusionError, ScalarValue};
+use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionContext;
-use datafusion::logical_expr::{Expr as TypedExpr, LogicalPlan as TypedPlan};
+use datafusion::logical_expr::{Expr as TypedExpr, LogicalPlan as TypedPlan, LogicalPlanBuilder};
 use datafusion::physical_plan;
 use datafusion::prelude::SessionConfig;
 use tokio::runtime::Runtime;
 
+use super::event_time::session_key;
 use super::functions::CURRENT_TIMESTAMP;
+use super::lower::spec;
+use super::tables::{RowsTable, StaticTable};
 use super::translated;
 use crate::error::{Error, Result};
+use crate::operator::session_table;
 use crate::plan::PlanContext;
 use crate::types::engine_batch;
 
@@ -43,12 +49,38 @@ fn session() -> SessionContext {
 /// When a table cannot be read or a value cannot be computed.
 pub(super) fn collect(plan: &TypedPlan, context: &PlanContext) -> Result<Vec<RecordBatch>> {
     let plan = with_time(plan.clone(), context.clock.now_micros())?;
+    let plan = plan.transform_up(|node| merged_sessions(node).map_err(|e| DataFusionError::External(Box::new(e))));
+    run(&plan.map_err(translated)?.data)
+}
+
+fn run(plan: &TypedPlan) -> Result<Vec<RecordBatch>> {
     let session = session();
     let batches = runtime()?.block_on(async {
-        let plan = session.state().create_physical_plan(&plan).await?;
+        let plan = session.state().create_physical_plan(plan).await?;
         physical_plan::collect(plan, session.task_ctx()).await
     });
     batches.map_err(translated)?.into_iter().map(engine_batch).collect()
+}
+
+/// An aggregation by sessions, which DataFusion cannot merge, as the table of its result; any other node as it is.
+fn merged_sessions(node: TypedPlan) -> Result<Transformed<TypedPlan>> {
+    let TypedPlan::Aggregate(aggregate) = &node else { return Ok(Transformed::no(node)) };
+    let Some(place) = session_key(aggregate) else { return Ok(Transformed::no(node)) };
+    let input = run(&aggregate.input)?;
+    let batches = session_table(spec(aggregate, None)?, place, &input)?;
+    let fields: Vec<Field> = aggregate.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+    let schema: SchemaRef = Arc::new(Schema::new(fields));
+    let table = Arc::new(RowsTable { schema: Arc::clone(&schema), batches });
+    let provider = provider_as_source(Arc::new(StaticTable { table, schema }));
+    let scan = LogicalPlanBuilder::scan("sessions", provider, None).map_err(translated)?;
+    let plain: Vec<TypedExpr> = aggregate
+        .schema
+        .fields()
+        .iter()
+        .map(|field| TypedExpr::Column(Column::new(Some("sessions"), field.name())).alias(field.name()))
+        .collect();
+    let plan = scan.project(plain).and_then(LogicalPlanBuilder::build).map_err(translated)?;
+    Ok(Transformed::yes(plan))
 }
 
 /// `current_timestamp()` is one moment for the whole query.

@@ -1,0 +1,446 @@
+//! The result table of an aggregation: groups by slot, and what has yet to be said about them.
+//!
+//! Owns: which groups an epoch touched, which are not yet in a snapshot, showing and freeing them. Does not own: what an output
+//! mode shows (`finalize`), what a slot is (`slots`).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
+
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::SchemaRef;
+
+use super::AggregateSpec;
+use super::groups::{BATCH_ROWS, Coalescer, GroupTable, group_range, records};
+use super::partial::states;
+use super::slots::{NEVER, SlottedRows, TimeKind, micros_of};
+use crate::error::Result;
+use crate::operator::{Balance, Batch, Flow, OperatorStats, Output, StateDelta, StatePart};
+
+/// Which groups an epoch shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    Nothing,
+    Touched,
+    All,
+}
+
+/// The result tables of all slots.
+#[derive(Debug)]
+pub(super) struct ResultTables {
+    spec: AggregateSpec,
+    slots: BTreeMap<i64, ResultTable>,
+    /// Slots with groups touched in this epoch.
+    touched: BTreeSet<i64>,
+    /// Slots with groups that no snapshot holds.
+    unsaved: BTreeSet<i64>,
+    /// What is being shown, and of which slots it is all that is left.
+    showing: VecDeque<Showing>,
+    small: Coalescer,
+    updated_rows: u64,
+    removed_rows: u64,
+    balance: Balance,
+    /// State that came back and is not yet in the tables.
+    restored: Vec<StatePart>,
+}
+
+/// Groups to show, from the `next` one on.
+#[derive(Debug)]
+struct Showing {
+    slot: i64,
+    /// The table, if it does not stay.
+    leaving: Option<ResultTable>,
+    shown: Shown,
+    next: usize,
+}
+
+impl ResultTables {
+    pub(super) fn new(spec: AggregateSpec) -> Self {
+        Self {
+            spec,
+            slots: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            unsaved: BTreeSet::new(),
+            showing: VecDeque::new(),
+            small: Coalescer::default(),
+            updated_rows: 0,
+            removed_rows: 0,
+            balance: Balance::default(),
+            restored: Vec::new(),
+        }
+    }
+
+    /// Takes partial states.
+    pub(super) fn merge(&mut self, batch: &Batch) -> Result<()> {
+        self.balance.absorbed += batch.rows() as u64;
+        let columns = batch.records.columns();
+        let (columns, hashes, segments) = self.split(columns, batch.hashes.as_deref(), batch.rows())?;
+        for (slot, range) in segments {
+            let columns: Vec<_> = columns.iter().map(|column| column.slice(range.start, range.len())).collect();
+            let hashes = hashes.as_deref().map(|hashes| &hashes[range.clone()]);
+            self.slot(slot)?.merge(&columns, range.len(), hashes)?;
+        }
+        Ok(())
+    }
+
+    /// The columns in order of their slots.
+    #[expect(clippy::type_complexity, reason = "columns, hashes and ranges that belong together for a moment")]
+    fn split(
+        &self,
+        columns: &[ArrayRef],
+        hashes: Option<&[u64]>,
+        rows: usize,
+    ) -> Result<(Vec<ArrayRef>, Option<Vec<u64>>, Vec<(i64, Range<usize>)>)> {
+        let keys = &columns[..self.spec.inner_key_fields().len()];
+        let slots = self.spec.slots_of(keys, columns)?;
+        slots.split(columns, hashes, rows)
+    }
+
+    /// Takes input rows.
+    pub(super) fn update(&mut self, input: &SlottedRows) -> Result<()> {
+        self.balance.absorbed += input.count() as u64;
+        self.balance.made += input.copies;
+        for (slot, rows) in input.segments() {
+            let table = self.slot(slot)?;
+            table.table.update(&rows)?;
+            table.touch();
+        }
+        Ok(())
+    }
+
+    /// Makes the one group of an aggregation without keys.
+    pub(super) fn touch_global(&mut self) -> Result<()> {
+        let table = self.slot(NEVER)?;
+        table.table.intern(&[], 1, None)?;
+        table.touch();
+        Ok(())
+    }
+
+    /// The table of a slot, which is about to be touched.
+    fn slot(&mut self, slot: i64) -> Result<&mut ResultTable> {
+        self.touched.insert(slot);
+        self.unsaved.insert(slot);
+        match self.slots.entry(slot) {
+            std::collections::btree_map::Entry::Occupied(table) => Ok(table.into_mut()),
+            std::collections::btree_map::Entry::Vacant(place) => Ok(place.insert(ResultTable::new(&self.spec)?)),
+        }
+    }
+
+    /// Frees what is final, and begins to show `leaving` of that and `staying` of the rest.
+    pub(super) fn end_epoch(&mut self, final_until: Option<i64>, staying: Shown, leaving: Shown) -> Result<()> {
+        let touched = std::mem::take(&mut self.touched);
+        let count = |slot: &i64| self.slots.get(slot).map_or(0, |table| table.touched.list.len() as u64);
+        self.updated_rows += touched.iter().map(count).sum::<u64>();
+        for (slot, table) in self.take_final(final_until)? {
+            self.removed_rows += table.table.len() as u64;
+            self.showing.push_back(Showing { slot, leaving: Some(table), shown: leaving, next: 0 });
+        }
+        let stays = |slot: &i64| Showing { slot: *slot, leaving: None, shown: staying, next: 0 };
+        match staying {
+            // Nothing is shown of them, but the touched ones are to be noted as dealt with.
+            Shown::Nothing | Shown::Touched => self.showing.extend(touched.iter().map(stays)),
+            Shown::All => self.showing.extend(self.slots.keys().map(stays)),
+        }
+        Ok(())
+    }
+
+    /// Takes out the groups whose time is not above `final_until`.
+    fn take_final(&mut self, final_until: Option<i64>) -> Result<Vec<(i64, ResultTable)>> {
+        let Some(until) = final_until else { return Ok(Vec::new()) };
+        // The slot of groups without a time is never final.
+        let mut ended = self.slots.split_off(&until.saturating_add(1).min(NEVER));
+        std::mem::swap(&mut self.slots, &mut ended);
+        let mut ended: Vec<_> = ended.into_iter().collect();
+        for (slot, _) in &ended {
+            self.unsaved.remove(slot);
+        }
+        if self.spec.time.is_some_and(|key| key.kind == TimeKind::Time) {
+            ended.extend(self.take_part_of_slot(until)?);
+        }
+        Ok(ended)
+    }
+
+    /// Of plain times, the slot that `until` is in may be final in part.
+    fn take_part_of_slot(&mut self, until: i64) -> Result<Option<(i64, ResultTable)>> {
+        let Some((&slot, table)) = self.slots.range_mut(..NEVER).next() else { return Ok(None) };
+        let Some((ended, rest)) = table.split(&self.spec, until)? else { return Ok(None) };
+        if rest.table.len() == 0 {
+            self.slots.remove(&slot);
+            self.unsaved.remove(&slot);
+        } else {
+            self.slots.insert(slot, rest);
+        }
+        Ok(Some((slot, ended)))
+    }
+
+    /// Frees, without a word, groups that were final before.
+    pub(super) fn forget_until(&mut self, until: i64) -> Result<()> {
+        self.take_final(Some(until)).map(|_| ())
+    }
+
+    /// Puts out what [`end_epoch`](Self::end_epoch) began to show.
+    pub(super) fn show(&mut self, schema: &SchemaRef, output: &mut Output) -> Result<Flow> {
+        while let Some(mut showing) = self.showing.pop_front() {
+            loop {
+                if output.is_full() {
+                    self.showing.push_front(showing);
+                    return Ok(Flow::More);
+                }
+                let Some(records) = self.next_shown(&mut showing, schema)? else { break };
+                let full = self.small.push(records, None)?;
+                self.put_out(full, output);
+            }
+            if showing.leaving.is_none()
+                && let Some(table) = self.slots.get_mut(&showing.slot)
+            {
+                table.touched.clear();
+            }
+        }
+        let rest = self.small.finish()?;
+        self.put_out(rest, output);
+        Ok(Flow::Done)
+    }
+
+    fn next_shown(
+        &mut self,
+        showing: &mut Showing,
+        schema: &SchemaRef,
+    ) -> Result<Option<arrow::record_batch::RecordBatch>> {
+        let table = match &mut showing.leaving {
+            Some(table) => Some(table),
+            None => self.slots.get_mut(&showing.slot),
+        };
+        let Some(table) = table else { return Ok(None) };
+        let groups = table.shown_from(showing.shown, showing.next);
+        if groups.is_empty() {
+            return Ok(None);
+        }
+        showing.next += groups.len();
+        let mut columns = self.spec.key_columns(table.table.keys(&groups)?, showing.slot, groups.len())?;
+        columns.extend(table.table.results(&groups)?);
+        records(schema, columns, groups.len()).map(Some)
+    }
+
+    fn put_out(&mut self, batch: Option<Batch>, output: &mut Output) {
+        if let Some(batch) = batch {
+            self.balance.made += batch.rows() as u64;
+            output.batch(batch);
+        }
+    }
+
+    pub(super) fn snapshot(&mut self, schema: &SchemaRef) -> Result<StateDelta> {
+        let mut changed = Vec::new();
+        for slot in std::mem::take(&mut self.unsaved) {
+            if let Some(table) = self.slots.get_mut(&slot) {
+                table.snapshot(&self.spec, schema, slot, &mut changed)?;
+            }
+        }
+        Ok(StateDelta { changed })
+    }
+
+    /// Takes state back; it is put into the tables with the next use.
+    pub(super) fn restore(&mut self, part: StatePart) -> Result<()> {
+        self.restored.push(part);
+        Ok(())
+    }
+
+    /// Puts restored state into the tables, all at once: of a key that came several times the last row counts.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        if self.restored.is_empty() {
+            return Ok(());
+        }
+        let mut by_slot: BTreeMap<i64, Vec<StatePart>> = BTreeMap::new();
+        for part in std::mem::take(&mut self.restored) {
+            let rows = part.rows.num_rows();
+            let (columns, hashes, segments) = self.split(part.rows.columns(), Some(&part.hashes), rows)?;
+            let whole = records(&part.rows.schema(), columns, rows)?;
+            let hashes = hashes.unwrap_or_default();
+            for (slot, range) in segments {
+                let part = StatePart { rows: whole.slice(range.start, range.len()), hashes: hashes[range].to_vec() };
+                by_slot.entry(slot).or_default().push(part);
+            }
+        }
+        for (slot, parts) in by_slot {
+            let mut table = ResultTable::new(&self.spec)?;
+            table.settle(&parts)?;
+            self.slots.insert(slot, table);
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_stats(&mut self) -> OperatorStats {
+        OperatorStats {
+            state_rows: Some(self.slots.values().map(|table| table.table.len() as u64).sum()),
+            state_bytes: self.slots.values().map(|table| table.bytes() as u64).sum(),
+            updated_rows: std::mem::take(&mut self.updated_rows),
+            removed_rows: std::mem::take(&mut self.removed_rows),
+            balance: Some(std::mem::take(&mut self.balance)),
+            ..OperatorStats::default()
+        }
+    }
+}
+
+/// The groups of one slot.
+#[derive(Debug)]
+struct ResultTable {
+    table: GroupTable,
+    /// Groups touched since the last barrier; while showing, since the one before.
+    touched: GroupSet,
+    /// Groups touched since the last snapshot.
+    unsaved: GroupSet,
+}
+
+impl ResultTable {
+    fn new(spec: &AggregateSpec) -> Result<Self> {
+        Ok(Self { table: GroupTable::new(spec)?, touched: GroupSet::default(), unsaved: GroupSet::default() })
+    }
+
+    fn merge(&mut self, columns: &[ArrayRef], rows: usize, hashes: Option<&[u64]>) -> Result<()> {
+        self.table.merge(columns, rows, hashes)?;
+        self.touch();
+        Ok(())
+    }
+
+    fn touch(&mut self) {
+        for &group in self.table.last_groups() {
+            if self.touched.insert(group) {
+                self.unsaved.insert(group);
+            }
+        }
+    }
+
+    fn shown_from(&self, shown: Shown, next: usize) -> Vec<u32> {
+        match shown {
+            Shown::Nothing => Vec::new(),
+            Shown::Touched => self.touched.list[next..].iter().copied().take(BATCH_ROWS).collect(),
+            Shown::All => group_range(next, self.table.len()),
+        }
+    }
+
+    /// The groups whose time is not above `until`, and the others; `None` if there are none.
+    fn split(&mut self, spec: &AggregateSpec, until: i64) -> Result<Option<(Self, Self)>> {
+        let mut is_final = Vec::with_capacity(self.table.len());
+        let mut next = 0;
+        while next < self.table.len() {
+            let groups = group_range(next, self.table.len());
+            next += groups.len();
+            let keys = self.table.keys(&groups)?;
+            let times = keys.last().map_or_else(Vec::new, micros_of);
+            is_final.extend(times.into_iter().map(|time| time.is_some_and(|time| time <= until)));
+        }
+        if !is_final.contains(&true) {
+            return Ok(None);
+        }
+        let ended = self.part(spec, |group| is_final[group as usize])?;
+        let rest = self.part(spec, |group| !is_final[group as usize])?;
+        Ok(Some((ended, rest)))
+    }
+
+    /// A table of some of the groups.
+    fn part(&mut self, spec: &AggregateSpec, is_wanted: impl Fn(u32) -> bool) -> Result<Self> {
+        let mut part = Self::new(spec)?;
+        let mut next = 0;
+        while next < self.table.len() {
+            let mut groups = group_range(next, self.table.len());
+            next += groups.len();
+            groups.retain(|group| is_wanted(*group));
+            let (columns, hashes) = (self.table.states(&groups)?, self.table.hashes(&groups));
+            part.table.merge(&columns, groups.len(), Some(&hashes))?;
+            for (old, &new) in groups.iter().zip(part.table.last_groups()) {
+                if self.touched.contains(*old) {
+                    part.touched.insert(new);
+                }
+                if self.unsaved.contains(*old) {
+                    part.unsaved.insert(new);
+                }
+            }
+        }
+        Ok(part)
+    }
+
+    fn snapshot(
+        &mut self,
+        spec: &AggregateSpec,
+        schema: &SchemaRef,
+        slot: i64,
+        changed: &mut Vec<(arrow::record_batch::RecordBatch, Vec<u64>)>,
+    ) -> Result<()> {
+        for groups in self.unsaved.list.chunks(BATCH_ROWS) {
+            let batch = states(spec, schema, &mut self.table, slot, groups)?;
+            changed.push((batch.records, batch.hashes.map_or_else(Vec::new, |hashes| hashes.to_vec())));
+        }
+        self.unsaved.clear();
+        Ok(())
+    }
+
+    /// Takes restored state: of a key that came several times the last row counts.
+    fn settle(&mut self, parts: &[StatePart]) -> Result<()> {
+        let groups = parts.iter().map(|part| self.intern_part(part)).collect::<Result<Vec<_>>>()?;
+        let mut done = GroupSet::default();
+        for (part, groups) in parts.iter().zip(&groups).rev() {
+            let newest = groups.iter().enumerate().rev().filter(|(_, group)| done.insert(**group));
+            let (rows, groups): (Vec<u32>, Vec<u32>) = newest.map(|(row, group)| (row_number(row), *group)).unzip();
+            self.fill(part, rows, &groups)?;
+        }
+        Ok(())
+    }
+
+    fn intern_part(&mut self, part: &StatePart) -> Result<Vec<u32>> {
+        let (keys, _) = self.table.split(part.rows.columns())?;
+        self.table.intern(keys, part.rows.num_rows(), Some(&part.hashes))?;
+        Ok(self.table.last_groups().to_vec())
+    }
+
+    /// Merges these rows of `part` into groups that are still empty, which makes them what they were.
+    fn fill(&mut self, part: &StatePart, rows: Vec<u32>, groups: &[u32]) -> Result<()> {
+        let rows = UInt32Array::from(rows);
+        let (_, states) = self.table.split(part.rows.columns())?;
+        let states = states.iter().map(|column| take(column, &rows, None)).collect::<Result<Vec<ArrayRef>, _>>()?;
+        self.table.merge_states(&states, groups)
+    }
+
+    fn bytes(&self) -> usize {
+        self.table.bytes() + self.touched.bytes() + self.unsaved.bytes()
+    }
+}
+
+fn row_number(row: usize) -> u32 {
+    u32::try_from(row).expect("a batch of state has under 2^32 rows")
+}
+
+/// A set of group numbers in the order in which they came.
+#[derive(Debug, Default)]
+struct GroupSet {
+    bits: Vec<u64>,
+    list: Vec<u32>,
+}
+
+impl GroupSet {
+    /// Adds a group; false when it is there.
+    fn insert(&mut self, group: u32) -> bool {
+        let (word, bit) = (group as usize / 64, 1 << (group % 64));
+        if word >= self.bits.len() {
+            self.bits.resize(word + 1, 0);
+        }
+        let is_new = self.bits[word] & bit == 0;
+        if is_new {
+            self.bits[word] |= bit;
+            self.list.push(group);
+        }
+        is_new
+    }
+
+    fn contains(&self, group: u32) -> bool {
+        self.bits.get(group as usize / 64).is_some_and(|word| word & (1 << (group % 64)) != 0)
+    }
+
+    fn clear(&mut self) {
+        for group in self.list.drain(..) {
+            self.bits[group as usize / 64] = 0;
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.bits.capacity() * size_of::<u64>() + self.list.capacity() * size_of::<u32>()
+    }
+}
