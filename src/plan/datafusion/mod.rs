@@ -20,6 +20,7 @@ mod scope;
 mod sql;
 mod statics;
 mod tables;
+mod windowing;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
