@@ -12,6 +12,7 @@
 //! | `files` | directories as streams and as results |
 //! | `sinks` | `foreach`, `foreach_batch`, memory |
 //! | `static_tables` | batch queries on the same session |
+//! | `windows_static` | windows of event time and sessions of rows over static tables |
 //! | `topologies` | graphs by hand, their errors and drawings |
 //! | `resources` | idle queries use no CPU; a slow sink holds a fast source back |
 //! | `plans` | one source twice, columns nobody reads, names twice, views of views |
@@ -33,4 +34,5 @@ mod static_tables;
 mod support;
 mod topologies;
 mod triggers;
+mod windows_static;
 mod word_count;

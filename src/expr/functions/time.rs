@@ -33,7 +33,8 @@ pub fn window_sliding_from(
 }
 
 /// The session a time belongs to: a STRUCT `session_window` of `start` and `end`. A session goes on as long as rows of
-/// its key come within `gap` of each other; `gap` is a duration in text, an interval, or an expression of the row.
+/// its key come within `gap` of each other; `gap` is a duration in text, an interval, or an expression of the row. Rows
+/// without a time, or whose gap is null, unreadable, zero or negative, are left out.
 #[track_caller]
 pub fn session_window(time: impl Into<Expr>, gap: impl IntoOperand) -> Expr {
     Expr::function("session_window", [time.into(), gap.into_operand()])

@@ -14,7 +14,7 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
 use super::functions::{self, FunctionRegistry};
 use super::scope::Scope;
-use super::{sql, translated};
+use super::{sql, translated, windowing};
 use crate::error::{Error, Result, suggestion};
 use crate::expr::{CastTarget, Expr, ExprNode, Literal, is_explode};
 use crate::plan::{PlanContext, Refusal};
@@ -34,6 +34,14 @@ impl ExpressionResolver<'_> {
     /// # Errors
     /// What is wrong with it, at the line that built it.
     pub(super) fn resolve(&self, expr: &Expr) -> Result<TypedExpr> {
+        without_window(self.resolve_with_window(expr)?, expr)
+    }
+
+    /// As [`resolve`](Self::resolve), for relations that can put a column in place of a window.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    pub(super) fn resolve_with_window(&self, expr: &Expr) -> Result<TypedExpr> {
         let typed = self.typed(expr)?;
         self.normalized(typed).map_err(|error| error.at(expr.location()))
     }
@@ -43,7 +51,11 @@ impl ExpressionResolver<'_> {
     /// # Errors
     /// As [`resolve`](Self::resolve).
     pub(super) fn condition(&self, expr: &Expr) -> Result<TypedExpr> {
-        let typed = self.resolve(expr)?;
+        without_window(self.boolean(expr)?, expr)
+    }
+
+    fn boolean(&self, expr: &Expr) -> Result<TypedExpr> {
+        let typed = self.resolve_with_window(expr)?;
         let data_type = typed.get_type(self.schema).map_err(|e| translated(e).at(expr.location()))?;
         match data_type {
             DataType::Boolean | DataType::Null => Ok(typed),
@@ -119,7 +131,7 @@ impl ExpressionResolver<'_> {
 
     fn case(&self, branches: &[(Expr, Expr)], otherwise: Option<&Expr>) -> Result<TypedExpr> {
         let when_then = |(condition, value): &(Expr, Expr)| {
-            Ok((Box::new(self.condition(condition)?), Box::new(self.coerced(value)?)))
+            Ok((Box::new(self.boolean(condition)?), Box::new(self.coerced(value)?)))
         };
         let branches = branches.iter().map(when_then).collect::<Result<Vec<_>>>()?;
         let otherwise = otherwise.map(|value| self.coerced(value)).transpose()?.map(Box::new);
@@ -132,9 +144,6 @@ impl ExpressionResolver<'_> {
                 "{name}(…) must be a column of its own in select(…), not part of another"
             )));
         }
-        if matches!(name.to_ascii_lowercase().as_str(), "window" | "session_window" | "window_time") {
-            return Err(Refusal::NotYet("grouping by time windows").into());
-        }
         if name.eq_ignore_ascii_case("monotonically_increasing_id") {
             return Err(Refusal::MonotonicId.into());
         }
@@ -145,7 +154,7 @@ impl ExpressionResolver<'_> {
         if let Some(udf) = self.context.catalog.udf(name) {
             return functions::rust_udf(&udf, args, self.schema);
         }
-        let filter = filter.map(|filter| self.condition(filter)).transpose()?;
+        let filter = filter.map(|filter| self.boolean(filter)).transpose()?;
         if !distinct
             && filter.is_none()
             && let Some(typed) = self.registry.scalar(name, args.clone(), self.schema)?
@@ -159,6 +168,12 @@ impl ExpressionResolver<'_> {
         let known: Vec<String> = self.registry.names().into_iter().chain(self.context.catalog.udf_names()).collect();
         Error::plan(format!("no function `{name}`{}", suggestion(name, known.iter().map(String::as_str))))
     }
+}
+
+/// What `expr` became, unless there is a window in it.
+fn without_window(typed: TypedExpr, expr: &Expr) -> Result<TypedExpr> {
+    windowing::refuse(&typed).map_err(|error| error.at(expr.location()))?;
+    Ok(typed)
 }
 
 fn scalar(literal: &Literal) -> ScalarValue {

@@ -5,9 +5,10 @@
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr as TypedExpr, LogicalPlanBuilder};
 
-use super::relations::{NewColumn, Resolved, Resolver, parsed};
+use super::relations::{NewColumn, Resolved, Resolver, kept_qualifier, parsed};
 use super::scope::{Scope, ScopeColumn};
 use super::translated;
+use super::windowing::WindowColumn;
 use crate::error::{Error, Result};
 use crate::expr::{Expr, ExprNode, functions::is_aggregate_name};
 use crate::plan::Refusal;
@@ -37,13 +38,14 @@ pub(super) fn aggregates(expr: &Expr) -> bool {
 struct Parts {
     keys: Vec<(TypedExpr, ScopeColumn)>,
     calls: Vec<(TypedExpr, String)>,
+    window: Option<WindowColumn>,
 }
 
 impl Resolver<'_> {
     /// One row a group.
     pub(super) fn aggregate(
         &mut self,
-        input: Resolved,
+        mut input: Resolved,
         grouping: Grouping,
         keys: &[Expr],
         columns: &[Expr],
@@ -51,13 +53,16 @@ impl Resolver<'_> {
         having: Option<&Expr>,
     ) -> Result<Resolved> {
         refuse_grouping_sets(&input, grouping)?;
-        let mut parts = Parts { keys: Vec::new(), calls: Vec::new() };
+        let mut parts = Parts { keys: Vec::new(), calls: Vec::new(), window: None };
         for key in keys {
             let key = parsed(key)?;
-            let value = self.expressions(&input).resolve(&key)?;
-            let (name, qualifier) = (key.output_name(), qualifier_of(&key, &input.scope));
+            let value = self.windowed(&mut input, &key, &mut parts)?;
+            let (name, qualifier) = (key.output_name(), kept_qualifier(&key, &input.scope));
             let internal = self.internal(&name);
             parts.keys.push((value, ScopeColumn { qualifier, name, internal }));
+        }
+        if let Some(window) = &parts.window {
+            window.show_in(&mut input);
         }
         let mut new: Vec<NewColumn> = Vec::new();
         if keys_in_output {
@@ -71,17 +76,23 @@ impl Resolver<'_> {
         }
         for column in columns {
             let column = parsed(column)?;
-            let value = self.over_groups(&input, &column, &mut parts)?;
-            new.push(NewColumn { value, name: column.output_name(), qualifier: qualifier_of(&column, &input.scope) });
+            let value = self.over_groups(&mut input, &column, &mut parts)?;
+            new.push(NewColumn { value, name: column.output_name(), qualifier: kept_qualifier(&column, &input.scope) });
         }
-        let having = having.map(|having| self.over_groups(&input, &parsed(having)?, &mut parts)).transpose()?;
+        let having = having.map(|having| self.over_groups(&mut input, &parsed(having)?, &mut parts)).transpose()?;
         let aggregated = Self::build(&input, grouping, &parts, having)?;
         self.project(&aggregated, new)
     }
 
+    /// A typed expression with a column in place of the window it calls.
+    fn windowed(&mut self, input: &mut Resolved, expr: &Expr, parts: &mut Parts) -> Result<TypedExpr> {
+        let typed = self.expressions(input).resolve_with_window(expr)?;
+        self.in_window(input, &mut parts.window, typed).map_err(|error| error.at(expr.location()))
+    }
+
     /// An output expression with its keys and aggregate calls replaced by references to their columns.
-    fn over_groups(&mut self, input: &Resolved, column: &Expr, parts: &mut Parts) -> Result<TypedExpr> {
-        let typed = self.expressions(input).resolve(column)?;
+    fn over_groups(&mut self, input: &mut Resolved, column: &Expr, parts: &mut Parts) -> Result<TypedExpr> {
+        let typed = self.windowed(input, column, parts)?;
         let mut stray: Option<String> = None;
         let replaced = typed.transform_down(|node| {
             if let Some((_, key)) = parts.keys.iter().find(|(value, _)| *value == node) {
@@ -106,12 +117,10 @@ impl Resolver<'_> {
         match stray {
             None => Ok(replaced),
             Some(internal) => {
-                let name = input
-                    .scope
-                    .columns
-                    .iter()
-                    .find(|own| own.internal == internal)
-                    .map_or(internal.as_str(), |own| &own.name);
+                let own = input.scope.columns.iter().find(|own| own.internal == internal);
+                // A window that only this expression calls for is no column of the input.
+                let internal = internal.rsplit_once('#').map_or(internal.as_str(), |(name, _)| name);
+                let name = own.map_or(internal, |own| &own.name);
                 let remedy = format!("add it to group_by, or wrap it in first({name})");
                 Err(Error::plan(format!("column `{name}` is neither grouped nor aggregated; {remedy}"))
                     .at(column.location()))
@@ -142,12 +151,5 @@ fn refuse_grouping_sets(input: &Resolved, grouping: Grouping) -> Result<()> {
         Grouping::Rollup if input.is_streaming => Err(Refusal::GroupingSets("rollup").into()),
         Grouping::Cube if input.is_streaming => Err(Refusal::GroupingSets("cube").into()),
         Grouping::Simple | Grouping::Rollup | Grouping::Cube => Ok(()),
-    }
-}
-
-fn qualifier_of(expr: &Expr, scope: &Scope) -> Option<String> {
-    match expr.node() {
-        ExprNode::Column(parts) => scope.lookup(parts).ok().and_then(|found| found.column.qualifier.clone()),
-        _ => None,
     }
 }

@@ -22,6 +22,7 @@ mod sql;
 mod state_bound;
 mod statics;
 mod tables;
+mod windowing;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;

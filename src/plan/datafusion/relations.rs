@@ -272,7 +272,7 @@ impl<'a> Resolver<'a> {
         for column in columns {
             self.select_column(&input, &parsed(column)?, &mut selected)?;
         }
-        self.selected(&input, selected)
+        self.selected(input, selected)
     }
 
     /// Adds the columns that one entry of a select list makes.
@@ -288,15 +288,20 @@ impl<'a> Resolver<'a> {
             selected.columns.push(NewColumn::named(self.list(input, &explode.list)?, explode.name.clone()));
             selected.explode = Some(explode);
         } else {
-            let value = self.expressions(input).resolve(column)?;
+            let value = self.expressions(input).resolve_with_window(column)?;
             let qualifier = kept_qualifier(column, &input.scope);
             selected.columns.push(NewColumn { value, name: column.output_name(), qualifier });
         }
         Ok(())
     }
 
-    fn selected(&mut self, input: &Resolved, selected: Selected) -> Result<Resolved> {
-        let projected = self.project(input, selected.columns)?;
+    fn selected(&mut self, mut input: Resolved, mut selected: Selected) -> Result<Resolved> {
+        let mut window = None;
+        for column in &mut selected.columns {
+            let value = std::mem::take(&mut column.value);
+            column.value = self.in_window(&mut input, &mut window, value)?;
+        }
+        let projected = self.project(&input, selected.columns)?;
         match selected.explode {
             None => Ok(projected),
             Some(explode) => Self::explode(projected, &explode),
@@ -306,7 +311,7 @@ impl<'a> Resolver<'a> {
     /// The list to explode; anything but an ARRAY is refused.
     fn list(&self, input: &Resolved, list: &Expr) -> Result<TypedExpr> {
         let expressions = self.expressions(input);
-        let value = expressions.resolve(list)?;
+        let value = expressions.resolve_with_window(list)?;
         match value.get_type(expressions.schema).map_err(translated)? {
             DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => Ok(value),
             other => {
@@ -340,7 +345,7 @@ impl<'a> Resolver<'a> {
                 self.select_column(&input, &aliased(value, name)?, &mut selected)?;
             }
         }
-        self.selected(&input, selected)
+        self.selected(input, selected)
     }
 
     fn rename(&mut self, input: &LogicalPlan, names: &[(String, String)]) -> Result<Resolved> {
@@ -678,10 +683,14 @@ pub(super) fn parsed(expr: &Expr) -> Result<Expr> {
     }
 }
 
-/// A plain column keeps the alias it can be qualified with.
-fn kept_qualifier(column: &Expr, scope: &Scope) -> Option<String> {
-    match column.node() {
-        ExprNode::Column(parts) => scope.lookup(parts).ok().and_then(|found| found.column.qualifier.clone()),
+/// What a plain column can still be qualified with: the alias it came by, or, for a field, the name of its struct, so
+/// that rows with `window.start` can be sorted by `window.start`.
+pub(super) fn kept_qualifier(column: &Expr, scope: &Scope) -> Option<String> {
+    let ExprNode::Column(parts) = column.node() else { return None };
+    let found = scope.lookup(parts).ok()?;
+    match (found.fields, parts.as_slice()) {
+        ([], _) => found.column.qualifier.clone(),
+        (_, [.., of, _]) => Some(of.clone()),
         _ => None,
     }
 }

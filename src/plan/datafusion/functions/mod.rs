@@ -24,6 +24,7 @@ mod regex;
 mod split;
 mod strings;
 mod user;
+pub(super) mod window;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -93,6 +94,7 @@ impl FunctionRegistry {
             datetime::FUNCTIONS,
             collections::FUNCTIONS,
             cast::FUNCTIONS,
+            window::FUNCTIONS,
         ];
         let functions = tables.into_iter().flatten();
         let scalars = functions.flat_map(|function| function.names.iter().map(move |name| (*name, function)));

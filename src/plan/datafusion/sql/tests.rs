@@ -157,6 +157,12 @@ fn functions_and_their_special_forms_are_calls() {
         ("if(a, 1, 2)", "if(a, 1, 2)"),
         ("left(a, 2)", "left(a, 2)"),
         ("window(t, '10 minutes', '5 minutes', '2 minutes')", "window(t, 10 minutes, 5 minutes, 2 minutes)"),
+        ("window(t, interval 10 minutes)", "window(t, INTERVAL 0 months 0 days 600000000 microseconds)"),
+        (
+            "session_window(t, case when a then '5 seconds' else '10 seconds' end).start",
+            "session_window(t, CASE WHEN a THEN 5 seconds ELSE 10 seconds END).start",
+        ),
+        ("window_time(window)", "window_time(window)"),
         ("explode(split(value, ' ')) as word", "explode(split(value,  )) AS word"),
         ("struct(a, b + 1 as c, d + 1)", "named_struct(a, a, c, (b + 1), col3, (d + 1))"),
         ("array(1, 2)", "array(1, 2)"),
