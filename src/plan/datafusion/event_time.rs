@@ -14,6 +14,7 @@ use std::time::Duration;
 use datafusion::common::{Column, DFSchemaRef, DataFusionError, ExprSchema, ScalarValue};
 use datafusion::logical_expr::{Aggregate, Expr as TypedExpr, LogicalPlan as TypedPlan, UserDefinedLogicalNodeCore};
 
+use super::functions::window::{SESSION_WINDOWS, WINDOW_TIME, WINDOWS};
 use crate::operator::Micros;
 
 /// Observes the event times of a column.
@@ -34,10 +35,6 @@ pub(super) struct DeduplicatePlan {
     /// A key is remembered for the watermark's delay after its first row.
     pub(super) is_within_watermark: bool,
 }
-
-const WINDOWS: &str = "windows";
-const SESSION_WINDOWS: &str = "session_windows";
-const WINDOW_TIME: &str = "window_time";
 
 fn column(name: &str) -> TypedExpr {
     TypedExpr::Column(Column::new_unqualified(name))

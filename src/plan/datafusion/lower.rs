@@ -17,7 +17,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, NullHandling, ScalarValue};
 use datafusion::logical_expr::execution_props::ExecutionProps;
-use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction};
+use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{
     Aggregate, Case, Expr as TypedExpr, ExprSchemable, FetchType, Filter as TypedFilter, Limit as TypedLimit,
@@ -29,7 +29,7 @@ use super::aggregate::DataFusionAggregate;
 use super::checks::stream_of;
 use super::compile::compile;
 use super::event_time::{DeduplicatePlan, Shape, as_deduplicate, as_watermark, marks, session_key, time_key};
-use super::functions::WINDOWS;
+use super::functions::window::{SESSION_WINDOWS, windows_of};
 use super::translated;
 use crate::connector::{Sink, SourceFactory};
 use crate::error::{Error, Result};
@@ -256,7 +256,7 @@ impl Lowering {
         if let Some(place) = session_key(aggregate) {
             return self.sessions(aggregate, place);
         }
-        let fused = windows_below(aggregate)?;
+        let fused = windows_below(aggregate);
         let input = match &fused {
             Some(fused) => self.relation(fused.input)?,
             None => self.relation(&aggregate.input)?,
@@ -398,50 +398,42 @@ impl FusedWindows<'_> {
 }
 
 /// The windows right below an aggregation, if the window is one of its keys and read by nothing else.
-fn windows_below(aggregate: &Aggregate) -> Result<Option<FusedWindows<'_>>> {
-    let TypedPlan::Unnest(unnest) = aggregate.input.as_ref() else { return Ok(None) };
-    let Some((projection, index, function)) = windows_call(unnest) else { return Ok(None) };
+fn windows_below(aggregate: &Aggregate) -> Option<FusedWindows<'_>> {
+    let TypedPlan::Unnest(unnest) = aggregate.input.as_ref() else { return None };
+    let Some((projection, index, time, windows)) = windows_call(unnest) else { return None };
     let name = projection.schema.field(index).name().clone();
     let is_window = |expr: &TypedExpr| matches!(unaliased(expr), TypedExpr::Column(column) if column.name == name);
     let keys = aggregate.group_expr.iter().filter(|key| is_window(key)).count();
     let mut others = aggregate.group_expr.iter().filter(|key| !is_window(key)).chain(&aggregate.aggr_expr);
     if keys != 1 || others.any(|expr| expr.column_refs().iter().any(|column| column.name == name)) {
-        return Ok(None);
+        return None;
     }
-    let windows = windows_of(function)?;
-    let time = function.args.first().cloned().ok_or_else(|| Error::internal("windows of nothing"))?;
     let plain = projection.expr.iter().zip(projection.schema.fields()).map(|(expr, field)| {
         let value = if *field.name() == name { time.clone() } else { unaliased(expr).clone() };
         (field.name().clone(), value)
     });
-    Ok(Some(FusedWindows { windows, input: projection.input.as_ref(), columns: plain.collect() }))
+    Some(FusedWindows { windows, input: projection.input.as_ref(), columns: plain.collect() })
 }
 
-/// The projection below an unnest, and the call in it that makes the windows which are unnested.
-fn windows_call(unnest: &Unnest) -> Option<(&Projection, usize, &ScalarFunction)> {
+/// The projection below an unnest, and in it the windows which are unnested, with the time they are made of.
+fn windows_call(unnest: &Unnest) -> Option<(&Projection, usize, &TypedExpr, Windows)> {
     let TypedPlan::Projection(projection) = unnest.input.as_ref() else { return None };
     let [(index, _)] = unnest.list_type_columns.as_slice() else { return None };
-    match unaliased(projection.expr.get(*index)?) {
-        TypedExpr::ScalarFunction(function) if function.func.name() == WINDOWS => Some((projection, *index, function)),
-        _ => None,
-    }
+    let TypedExpr::ScalarFunction(function) = unaliased(projection.expr.get(*index)?) else { return None };
+    let (time, windows) = windows_of(function)?;
+    Some((projection, *index, time, windows))
 }
 
-/// The windows that a call of `windows(time, size, slide, start)` makes.
-fn windows_of(function: &ScalarFunction) -> Result<Windows> {
-    let literal = |index: usize| match function.args.get(index) {
-        Some(TypedExpr::Literal(ScalarValue::Int64(Some(micros)), _)) => Ok(*micros),
-        other => Err(Error::internal(format!("{other:?} stands where a length of windows should"))),
-    };
-    Windows::new(literal(1)?, literal(2)?, literal(3)?)
-}
-
-/// Whether a filter only drops the rows that are in no session.
+/// Whether a filter only drops the rows that are in no session: it asks whether there is one, or a column of sessions.
 fn keeps_sessions(filter: &TypedFilter) -> bool {
     let marks = marks(&filter.input);
     let is_session = |column: &str| marks.get(column).is_some_and(|mark| mark.shape == Shape::Session);
-    matches!(&filter.predicate, TypedExpr::IsNotNull(inner)
-        if matches!(inner.as_ref(), TypedExpr::Column(column) if is_session(&column.name)))
+    let TypedExpr::IsNotNull(inner) = &filter.predicate else { return false };
+    match inner.as_ref() {
+        TypedExpr::Column(column) => is_session(&column.name),
+        TypedExpr::ScalarFunction(function) => function.func.name() == SESSION_WINDOWS,
+        _ => false,
+    }
 }
 
 fn unaliased(expr: &TypedExpr) -> &TypedExpr {

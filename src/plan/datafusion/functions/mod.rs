@@ -42,7 +42,6 @@ use call::{Call, Function};
 pub(crate) use cast::cast;
 pub(crate) use datetime::CURRENT_TIMESTAMP;
 pub(crate) use split::SPLIT;
-pub(crate) const WINDOWS: &str = "windows";
 pub(crate) use user::rust_udf;
 
 /// DataFusion's functions that need what only its own runtime has, or that read the clock.
