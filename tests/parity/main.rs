@@ -56,15 +56,20 @@ fn check(group: &str) {
     assert!(failures.is_empty(), "{count} differences from Spark in `{group}`:\n\n{}", failures.join("\n\n"));
 }
 
+/// What differs, once for all runs in which it is the same.
 fn differences(case: &Case) -> Vec<String> {
-    let find = |run: &Run| {
-        let found = match feed::run(case, *run) {
-            Ok(epochs) => compare::difference(case, &epochs),
-            Err(error) => Some(error),
+    let mut found: Vec<(String, Vec<String>)> = Vec::new();
+    for run in RUNS {
+        let Some(text) = feed::run(case, run).map_or_else(Some, |epochs| compare::difference(case, &epochs)) else {
+            continue;
         };
-        found.map(|text| format!("case {} ({}), {run}: {text}", case.name, case.rules.join(" ")))
-    };
-    RUNS.iter().filter_map(find).collect()
+        match found.iter_mut().find(|(known, _)| *known == text) {
+            Some((_, runs)) => runs.push(run.to_string()),
+            None => found.push((text, vec![run.to_string()])),
+        }
+    }
+    let rules = case.rules.join(" ");
+    found.iter().map(|(text, runs)| format!("case {} ({rules}), {}: {text}", case.name, runs.join("; "))).collect()
 }
 
 #[test]

@@ -63,7 +63,7 @@ CASES = [
     ),
     case(
         "values_double", "3.4", KEYS,
-        [aggregate(["d IS NULL AS none"], ["min(x) AS lo", "max(x) AS hi", "count(x) AS n"])],
+        [aggregate(["d IS NULL AS none"], ["min(x + 0.0) AS lo", "max(x) AS hi", "count(x) AS n"])],
         schema=KEYED, mode="complete",
     ),
     case(

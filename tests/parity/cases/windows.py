@@ -1,6 +1,6 @@
 """Windows: sizes, slides, starts, boundaries, and what may be done with the window column."""
 
-from cases.tools import COUNT, aggregate, case, early, modes, row, rows, select, watermark, with_column
+from cases.tools import COUNT, aggregate, case, early, filter_, modes, row, rows, select, watermark, with_column
 
 STEPS = [
     [row(1, "a", 1), row(12, "b", 2)],
@@ -145,13 +145,31 @@ CASES = [
         mode="complete",
     ),
     case(
-        "watermark_on_a_window_column", "2.1 2.8", [*STEPS, [row(None)]],
-        [with_column("span", "window(t, '10 seconds')"), watermark("5 seconds", "span"), aggregate(["span", "w"])],
+        "same_window_twice", "3.3 3.1", STEPS,
+        [watermark("10 seconds"), aggregate(["window(t, '10 seconds')", "window(t, '10 seconds').end AS last"], COUNT)],
     ),
     case(
-        "watermark_on_a_window_column_update", "2.1 2.2", STEPS,
-        [with_column("span", "window(t, '10 seconds')"), watermark("0 seconds", "span"), aggregate(["span"])],
-        mode="update",
+        "same_window_in_key_and_value", "3.3", STEPS,
+        [watermark("10 seconds"), aggregate(["window(t, '10 seconds').start AS first", "w"], COUNT)], mode="update",
+    ),
+    case(
+        "same_window_twice_in_select", "3.3", STEPS,
+        [select("window(t, '10 seconds', '5 seconds').start AS b", "window(t, '10 seconds', '5 seconds').end AS e", "v")],
+    ),
+    case(
+        "two_windows_in_two_steps", "3.3 2.8", STEPS,
+        [
+            watermark("10 seconds"), with_column("small", "window(t, '5 seconds')"),
+            with_column("large", "window(t, '20 seconds', '10 seconds')"),
+            select("t", "w", "small.start", "large.end"),
+        ],
+    ),
+    case(
+        "window_filtered_by_another", "3.3 2.8", STEPS,
+        [
+            watermark("10 seconds"), with_column("small", "window(t, '2 seconds')"), filter_("second(small.end) <> 14"),
+            aggregate(["window(t, '10 seconds')"]),
+        ],
     ),
     case(
         "empty_files", "2.2 3.5 3.6", [[], rows(5), [], rows(31), [], [], rows(60)],
