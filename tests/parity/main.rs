@@ -1,0 +1,97 @@
+//! The same rows through the same plans as on a real Spark, epoch by epoch.
+//!
+//! `goldens/*.json` hold the cases and what Spark 4.3 did with them; `generate.py`, which wrote them, says what they
+//! contain. Here each case is built through the public interface and run at parallelism 1, 2 and 4, its rows cut into
+//! record batches at random. What is compared, for every epoch: its number, the watermark it ran under, its rows, the rows of
+//! state kept afterwards, and whether rows were dropped as late.
+//!
+//! `PARITY_CASE=name cargo test --test parity` runs one case.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `golden` | reads the files |
+//! | `pipeline` | builds a case's plan |
+//! | `feed` | gives a case its rows, and collects what comes out |
+//! | `render` | rows as JSON, as the generator writes them |
+//! | `compare` | says where two runs differ |
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod compare;
+mod feed;
+mod golden;
+mod pipeline;
+mod render;
+
+use std::collections::BTreeSet;
+
+use feed::Run;
+use golden::Case;
+
+/// Every parallelism, with the seed of the cuts; seed 0 leaves the rows of a step in one batch.
+const RUNS: [Run; 4] = [
+    Run { parallelism: 1, seed: 0 },
+    Run { parallelism: 1, seed: 1 },
+    Run { parallelism: 2, seed: 2 },
+    Run { parallelism: 4, seed: 3 },
+];
+
+/// One test for each file of goldens.
+macro_rules! groups {
+    ($($group:ident)*) => {
+        const GROUPS: &[&str] = &[$(stringify!($group)),*];
+        $(#[test]
+        fn $group() {
+            check(stringify!($group));
+        })*
+    };
+}
+
+groups! { aggregates chains deduplication events filters late policies random sessions windows }
+
+/// Runs the cases of a group and fails with everything that differs.
+fn check(group: &str) {
+    let failures: Vec<String> = golden::wanted(group).iter().flat_map(differences).collect();
+    let count = failures.len();
+    assert!(failures.is_empty(), "{count} differences from Spark in `{group}`:\n\n{}", failures.join("\n\n"));
+}
+
+/// What differs, once for all runs in which it is the same.
+fn differences(case: &Case) -> Vec<String> {
+    let mut found: Vec<(String, Vec<String>)> = Vec::new();
+    for run in RUNS {
+        let Some(text) = feed::run(case, run).map_or_else(Some, |epochs| compare::difference(case, &epochs)) else {
+            continue;
+        };
+        match found.iter_mut().find(|(known, _)| *known == text) {
+            Some((_, runs)) => runs.push(run.to_string()),
+            None => found.push((text, vec![run.to_string()])),
+        }
+    }
+    let rules = case.rules.join(" ");
+    found.iter().map(|(text, runs)| format!("case {} ({rules}), {}: {text}", case.name, runs.join("; "))).collect()
+}
+
+#[test]
+fn every_file_of_goldens_is_a_test() {
+    let groups: BTreeSet<String> = GROUPS.iter().map(ToString::to_string).collect();
+    assert_eq!(golden::groups(), groups);
+}
+
+#[test]
+fn every_rule_has_cases() {
+    let cases: Vec<Case> = GROUPS.iter().flat_map(|group| golden::all(group)).collect();
+    let rules = [("2", 8), ("3", 6), ("5", 2)];
+    for rule in rules.iter().flat_map(|(section, last)| (1..=*last).map(move |number| format!("{section}.{number}"))) {
+        let count = cases.iter().filter(|case| case.rules.contains(&rule)).count();
+        assert!(count >= 2, "rule {rule} has {count} cases");
+    }
+}
+
+#[test]
+fn the_case_asked_for_is_there() {
+    if let Some(name) = golden::asked_for() {
+        let found = GROUPS.iter().any(|group| golden::all(group).iter().any(|case| case.name == name));
+        assert!(found, "there is no case `{name}`");
+    }
+}
