@@ -26,7 +26,9 @@ use arrow::record_batch::RecordBatch;
 
 pub use crate::protocol::{Barrier, BarrierKind, Batch, Epoch, EpochTime, Watermark};
 pub use crate::state::{StateDelta, StatePart};
-pub use aggregate::{AggregateCall, AggregateSpec, CountBy, FinalAggregate, PartialAggregate};
+pub use aggregate::{
+    AggregateCall, AggregateSpec, CountBy, FinalAggregate, FinalSessions, PartialAggregate, PartialSessions,
+};
 pub(crate) use checked::Checked;
 pub use dropped::{DroppedRows, reason};
 pub(crate) use exchange::Exchange;

@@ -12,6 +12,7 @@ mod call;
 mod finalize;
 mod native;
 mod partial;
+pub(crate) mod session;
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub use by_hand::CountBy;
 pub use call::{AggregateCall, NativeFunction};
 pub use finalize::FinalAggregate;
 pub use partial::PartialAggregate;
+pub use session::{FinalSessions, PartialSessions};
 
 /// The running values of one aggregate call for many groups, as columns indexed by group number.
 pub trait Accumulator: Send {
