@@ -3,9 +3,9 @@
 //! Owns: when a session is final, which keys are not yet in a snapshot. Does not own: which rows were late (`judge`, in
 //! the other half), how sessions merge (`table`, `timelines`).
 //!
-//! A snapshot holds all sessions of every key that an epoch touched, a row each. A row that is null behind the keys says
-//! that its key has no sessions: those of rows before it are gone. One stands before the sessions of every key that
-//! earlier snapshots may hold, so rows restored in their order give the sessions there were, however they are cut.
+//! A snapshot holds all sessions of every key touched since the last one, a row each. A row that is null behind the
+//! keys says that its key has no sessions: those of rows before it are gone. One stands before the sessions of every key
+//! that earlier snapshots hold sessions of, so rows restored in order give what there was, however they are cut.
 
 use arrow::datatypes::SchemaRef;
 
@@ -24,14 +24,14 @@ use crate::protocol::OutputMode;
 
 /// Keeps the sessions of each key and puts out their results.
 ///
-/// | input                                       | output                         | state                | late rows |
-/// |---------------------------------------------|--------------------------------|----------------------|-----------|
-/// | other keys, start, end, then partial states | keys, results, at the barrier  | a row for each session | not seen |
+/// | input                                       | output                        | state                  | late rows |
+/// |---------------------------------------------|-------------------------------|------------------------|-----------|
+/// | other keys, start, end, then partial states | keys, results, at the barrier | a row for each session | not seen  |
 ///
-/// | mode     | an epoch shows                                                           |
-/// |----------|--------------------------------------------------------------------------|
-/// | Append   | the sessions that end at the watermark or before, which it then forgets  |
-/// | Complete | all sessions, if it had data                                             |
+/// | mode     | an epoch shows                                                          |
+/// |----------|-------------------------------------------------------------------------|
+/// | Append   | the sessions that end at the watermark or before, which it then forgets |
+/// | Complete | all sessions, if it had data                                            |
 ///
 /// Results come by the end of their session, and of one end in the order in which their keys were first seen. Update is
 /// refused: a session that grows is another row, and there is no way to take back the one it was.
@@ -49,7 +49,7 @@ pub struct FinalSessions {
 }
 
 impl FinalSessions {
-    /// The final half of `spec`, whose key number `place` is the session. Without a watermark on the time of the
+    /// The final half of `spec`, whose key at index `place` is the session. Without a watermark on the time of the
     /// sessions none is ever final.
     pub fn new(spec: AggregateSpec, place: usize, is_watermarked: bool, mode: OutputMode) -> Self {
         let (partial_schema, state_schema) = (partial_schema(&spec, place), state_schema(&spec, place));

@@ -9,7 +9,7 @@
 //!
 //! ```text
 //!  rows ─▶ PartialSessions ─▶ (other keys, start, end, states) ─▶ Exchange by other keys ─▶ FinalSessions ─▶ results
-//!             └─ late rows                                                   a session for each [start, end) of a key
+//!              └─▶ late rows
 //! ```
 
 mod finalize;

@@ -23,9 +23,10 @@ const TRIAL_ROWS: usize = 16_384;
 
 /// Merges the rows of each epoch into sessions before they are exchanged by their other keys.
 ///
-/// | input    | output                                   | state                       | late rows                    |
-/// |----------|------------------------------------------|-----------------------------|------------------------------|
-/// | any rows | other keys, start, end, then the state columns of each call | none: all is out by barrier | dropped, by the row's own end |
+/// | input    | output                         | state             | late rows                     |
+/// |----------|--------------------------------|-------------------|-------------------------------|
+/// | any rows | other keys, start, end, then   | none: all is out  | dropped, by the row's own end |
+/// |          | the state columns of each call | by the barrier    |                               |
 ///
 /// Rows without a time or with a gap that is not positive are dropped as well. Output batches carry the hashes of the
 /// other keys. Sessions of one key come out several times in an epoch that has very many; the other half merges them.
@@ -51,8 +52,8 @@ struct Pending {
 }
 
 impl PartialSessions {
-    /// The partial half of `spec`, whose key number `place` is the session of a row. Rows are judged by the watermark if
-    /// the time of the sessions has one and sessions become final by it.
+    /// The partial half of `spec`, whose key at index `place` is the session of a row. It judges rows by the watermark
+    /// where sessions become final by it: their time is watermarked and the mode is not complete.
     pub fn new(spec: AggregateSpec, place: usize, judges_late: bool) -> Self {
         let schema = partial_schema(&spec, place);
         let (time, balance, running) = (EpochTime::default(), Balance::default(), Running::default());

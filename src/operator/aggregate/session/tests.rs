@@ -331,7 +331,9 @@ fn check(mode: OutputMode, others: usize, epochs: &[Plan]) {
         late_ms = evict_ms;
 
         let (mut halves, mut states, mut dropped) = ([(); 2].map(|()| Outcome::default()), Vec::new(), BTreeMap::new());
-        partials.iter_mut().for_each(|partial| assert!(partial.on_watermark(now, &mut Output::default()).is_ok()));
+        for partial in &mut partials {
+            partial.on_watermark(now, &mut Output::default()).unwrap();
+        }
         for (index, rows) in epoch.rows.chunks(epoch.cut).enumerate() {
             halves[index % 2].feed(&mut partials[index % 2], batch(rows));
         }
@@ -420,7 +422,9 @@ fn states(rows: &[Row]) -> Vec<Batch> {
 fn epoch(operator: &mut FinalSessions, rows: &[Row], evict_ms: i64) -> (Vec<Shown>, OperatorStats) {
     let mut outcome = Outcome::default();
     operator.on_watermark(time(0, evict_ms), &mut Output::default()).unwrap();
-    states(rows).into_iter().for_each(|state| outcome.feed(operator, state));
+    for state in states(rows) {
+        outcome.feed(operator, state);
+    }
     let stats = outcome.close(operator, true);
     (outcome.batches.iter().flat_map(|batch| read(&batch.records, 1)).collect(), stats)
 }
@@ -610,7 +614,10 @@ fn what_cannot_be_run_is_refused() {
     assert_eq!(operator.open(&context).unwrap_err().kind(), ErrorKind::Internal);
 
     let input = batch(&[]).records.schema();
-    assert_eq!(open(OutputMode::Append, 2).output_schema(&[input.clone()]).unwrap_err().kind(), ErrorKind::Plan);
+    assert_eq!(
+        open(OutputMode::Append, 2).output_schema(std::slice::from_ref(&input)).unwrap_err().kind(),
+        ErrorKind::Plan
+    );
     let misplaced = PartialSessions::new(spec(1), 1, true).output_schema(&[input]).unwrap_err();
     assert_eq!(misplaced.message(), "key `word` holds Utf8View, not sessions");
 

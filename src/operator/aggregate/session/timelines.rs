@@ -1,10 +1,10 @@
 //! The sessions of each key as intervals that neither overlap nor touch.
 //!
-//! Owns: which session a row is in, and which sessions become one by it. Does not own: the keys, what is aggregated over
-//! a session (`table`).
+//! Owns: which session a row is in, and which sessions become one by it. Does not own: the keys, what is aggregated
+//! over a session (`table`).
 //!
-//! A session is known by its slot, counted from 0 as sessions begin. The sessions of a key are linked from the latest to
-//! the earliest, as most rows are in the latest or begin a later one:
+//! A session is known by its slot, counted from 0 as sessions begin. The sessions of a key are linked from the latest
+//! to the earliest, as most rows are in the latest or begin a later one:
 //!
 //! ```text
 //! latest[key] ─▶ [50, 60) ─▶ [20, 45) ─▶ [0, 10)
@@ -415,11 +415,16 @@ mod tests {
     proptest! {
         #[test]
         fn sessions_are_those_of_all_rows_sorted(dense in rows(40, 12), sparse in rows(400, 9), wide in rows(200, 90)) {
-            [dense, sparse, wide].iter().for_each(|batches| check(batches));
+            check(&dense);
+            check(&sparse);
+            check(&wide);
         }
 
         #[test]
-        fn what_has_ended_is_found_in_order_and_removed(batches in rows(200, 20), limits in prop::collection::vec(-200..220_i64, 6)) {
+        fn what_has_ended_is_found_in_order_and_removed(
+            batches in rows(200, 20),
+            limits in prop::collection::vec(-200..220_i64, 6),
+        ) {
             let (mut timelines, mut expected) = (timelines(), Vec::new());
             for (batch, limit) in batches.iter().zip(limits) {
                 place(&mut timelines, batch);
@@ -428,7 +433,8 @@ mod tests {
                 expected = naive(&expected);
                 let ended = timelines.ended(limit);
                 let shown = ended.iter().map(|&slot| timelines.session(slot)).map(|session| (session.end, session.key));
-                let mut sorted: Vec<_> = expected.iter().filter(|row| row.2 <= limit).map(|row| (row.2, row.0)).collect();
+                let ended = expected.iter().filter(|row| row.2 <= limit);
+                let mut sorted: Vec<_> = ended.map(|row| (row.2, row.0)).collect();
                 sorted.sort_unstable();
                 prop_assert_eq!(shown.collect::<Vec<_>>(), sorted);
                 (0..3).for_each(|key| timelines.remove(key, limit));
