@@ -28,7 +28,10 @@ use arrow::record_batch::RecordBatch;
 
 pub use crate::protocol::{Barrier, BarrierKind, Batch, Epoch, EpochTime, Watermark};
 pub use crate::state::{StateDelta, StatePart};
-pub use aggregate::{AggregateCall, AggregateSpec, CountBy, FinalAggregate, PartialAggregate, TimeKey, TimeKind};
+pub use aggregate::{
+    AggregateCall, AggregateSpec, CountBy, FinalAggregate, FinalSessions, PartialAggregate, PartialSessions, TimeKey,
+    TimeKind,
+};
 pub(crate) use checked::Checked;
 pub use dropped::{DroppedRows, reason};
 pub(crate) use exchange::Exchange;

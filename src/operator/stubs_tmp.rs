@@ -1,7 +1,5 @@
 #![allow(missing_docs, unused_variables, clippy::all, clippy::pedantic)]
 use super::*;
-use crate::operator::aggregate::AggregateSpec;
-use crate::protocol::OutputMode;
 macro_rules! stub {
     ($name:ident) => {
         #[derive(Debug, Clone)]
@@ -18,8 +16,6 @@ macro_rules! stub {
 }
 stub!(Deduplicate);
 stub!(DeduplicateWithin);
-stub!(PartialSessions);
-stub!(FinalSessions);
 impl Deduplicate {
     pub fn new(keys: Vec<usize>, time: Option<usize>) -> Self {
         Self
@@ -35,20 +31,4 @@ impl DeduplicateWithin {
     pub fn with_exchanged_keys(self) -> Self {
         self
     }
-}
-impl PartialSessions {
-    pub fn new(spec: AggregateSpec, place: usize, judges: bool) -> Self {
-        Self
-    }
-}
-impl FinalSessions {
-    pub fn new(spec: AggregateSpec, place: usize, w: bool, mode: OutputMode) -> Self {
-        Self
-    }
-}
-pub fn session_key_columns(spec: &AggregateSpec) -> Vec<usize> {
-    vec![]
-}
-pub fn session_table(spec: AggregateSpec, place: usize, b: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
-    Ok(vec![])
 }

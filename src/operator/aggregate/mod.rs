@@ -14,6 +14,7 @@ mod groups;
 mod native;
 mod partial;
 mod results;
+pub(crate) mod session;
 mod slots;
 
 use std::fmt;
@@ -29,6 +30,7 @@ pub use by_hand::CountBy;
 pub use call::{AggregateCall, NativeFunction};
 pub use finalize::FinalAggregate;
 pub use partial::PartialAggregate;
+pub use session::{FinalSessions, PartialSessions};
 pub use slots::{TimeKey, TimeKind};
 
 /// The running values of one aggregate call for many groups, as columns indexed by group number.

@@ -37,7 +37,7 @@ use crate::operator::aggregate::NativeFunction;
 use crate::operator::{
     AggregateCall, AggregateSpec, Deduplicate, DeduplicateWithin, Explode, ExpressionRef, Filter, FinalAggregate,
     FinalSessions, Limit, LimitScope, OperatorFactory, PartialAggregate, PartialSessions, Project, Sort, SortKey,
-    TimeKey, TimeKind, Union, WatermarkNode, Windows, reason, session_key_columns,
+    TimeKey, TimeKind, Union, WatermarkNode, Windows, reason,
 };
 use crate::plan::Refusal;
 use crate::plan::topology::{NodeId, Topology, TopologyBuilder};
@@ -291,7 +291,7 @@ impl Lowering {
         let judges_late = is_watermarked && self.mode != OutputMode::Complete;
         let half = PartialSessions::new(spec.clone(), place, judges_late);
         let partial = self.after("partial_sessions", half, input);
-        let columns = session_key_columns(&spec);
+        let columns = PartialSessions::key_columns(&spec);
         let name = self.name("sessions");
         let last = self.builder.operator(name, FinalSessions::new(spec, place, is_watermarked, self.mode));
         let last = last.completing(partial);

@@ -24,7 +24,7 @@ use super::lower::spec;
 use super::tables::{RowsTable, StaticTable};
 use super::translated;
 use crate::error::{Error, Result};
-use crate::operator::session_table;
+use crate::operator::aggregate::session::session_table;
 use crate::plan::PlanContext;
 use crate::types::engine_batch;
 
