@@ -12,8 +12,6 @@ mod explode;
 mod limit;
 mod project;
 mod sort;
-mod stubs_tmp;
-pub use stubs_tmp::*;
 mod union;
 mod watermark;
 mod window;

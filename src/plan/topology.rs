@@ -162,6 +162,26 @@ impl Topology {
         self.edges.iter().filter(move |edge| edge.to == node)
     }
 
+    /// The numbers of all nodes: each before what it reads, and of what it reads the first input's before the second's.
+    pub(crate) fn from_the_output_down(&self) -> Vec<usize> {
+        let is_read = |index: usize| self.edges.iter().any(|edge| edge.from.0 == index);
+        let mut found = Vec::new();
+        for index in (0..self.nodes.len()).filter(|index| !is_read(*index)) {
+            self.visit_down(index, &mut found);
+        }
+        found
+    }
+
+    fn visit_down(&self, index: usize, found: &mut Vec<usize>) {
+        if found.contains(&index) {
+            return;
+        }
+        found.push(index);
+        for edge in self.inputs(NodeId(index)) {
+            self.visit_down(edge.from.0, found);
+        }
+    }
+
     pub(crate) fn renamed(mut self, name: &str) -> Self {
         self.name = name.to_string();
         self

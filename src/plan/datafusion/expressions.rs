@@ -97,7 +97,7 @@ impl ExpressionResolver<'_> {
                     CastTarget::Type(data_type) => engine_type(data_type),
                 };
                 let (zone, ansi) = (self.context.zone, self.context.ansi);
-                functions::cast(self.coerced(expr)?, &to, self.schema, zone, ansi, *null_on_error)
+                functions::written_cast(self.coerced(expr)?, &to, self.schema, zone, ansi, *null_on_error)
             }
             ExprNode::Alias(inner, _) => self.typed(inner),
             ExprNode::Field(inner, name) => self.field(self.typed(inner)?, name),

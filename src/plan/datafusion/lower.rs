@@ -244,9 +244,10 @@ impl Lowering {
                 self.builder.operator(name, operator)
             }
             _ => {
+                let time = marked.map(|(column, _)| column);
                 // In complete mode nothing is late, and nothing forgotten.
-                let time = marked.map(|(column, _)| column).filter(|_| self.mode != OutputMode::Complete);
-                self.builder.operator(name, Deduplicate::new(keys.clone(), time).with_exchanged_keys())
+                let is_judging = self.mode != OutputMode::Complete;
+                self.builder.operator(name, Deduplicate::new(keys.clone(), time, is_judging).with_exchanged_keys())
             }
         };
         Ok(node.partitioned_by_columns(input, keys))

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
@@ -30,7 +31,7 @@ use crate::operator::is_event_time;
 use crate::plan::catalog::NamedTable;
 use crate::plan::logical::{JoinOn, JoinType, LogicalPlan, ReadSpec, Relation, SetOperation};
 use crate::plan::{PlanContext, Refusal};
-use crate::types::{engine_batch, engine_schema, engine_type, parse_duration, type_name};
+use crate::types::{engine_batch, engine_schema, engine_type, parse_interval, type_name};
 
 /// A typed plan and the names its columns go by.
 #[derive(Debug, Clone)]
@@ -418,7 +419,7 @@ impl<'a> Resolver<'a> {
     /// On a static table a watermark changes nothing.
     fn with_watermark(&mut self, input: &LogicalPlan, column: &Expr, delay: &str) -> Result<Resolved> {
         let input = self.resolve(input)?;
-        let delay = parse_duration(delay).map_err(|error| error.context("the delay of with_watermark"))?;
+        let delay = watermark_delay(delay).map_err(|error| error.context("the delay of with_watermark"))?;
         let column = parsed(column)?;
         let TypedExpr::Column(typed) = self.expressions(&input).resolve(&column)? else {
             let message = format!("with_watermark needs a column, but `{column}` is an expression");
@@ -633,6 +634,16 @@ impl<'a> Resolver<'a> {
         };
         Ok(Self::with_plan(left, plan.map_err(translated)?))
     }
+}
+
+/// The delay of a watermark; a month is 31 days, as Spark takes it there.
+fn watermark_delay(text: &str) -> Result<Duration> {
+    let interval = parse_interval(text)?;
+    let days = i64::from(interval.months) * 31 + i64::from(interval.days);
+    let micros = days.checked_mul(86_400_000_000).and_then(|days| days.checked_add(interval.micros));
+    let micros = micros.ok_or_else(|| Error::plan(format!("`{text}` is too long for microseconds in 64 bits")))?;
+    let negative = |_| Error::plan(format!("`{text}` is negative; write a length of time of zero or more"));
+    u64::try_from(micros).map(Duration::from_micros).map_err(negative)
 }
 
 /// A select list while it is resolved.

@@ -39,7 +39,7 @@ use crate::error::{Error, Result};
 use crate::types::Zone;
 use call::{Call, Function};
 
-pub(crate) use cast::cast;
+pub(crate) use cast::written_cast;
 pub(crate) use datetime::CURRENT_TIMESTAMP;
 pub(crate) use split::SPLIT;
 pub(crate) use user::rust_udf;

@@ -53,6 +53,37 @@ pub(crate) fn cast(
     Ok(kernel::call(SparkCast(conversion), to.clone(), vec![expr]))
 }
 
+/// A cast to the type a column has.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Same;
+
+impl Kernel for Same {
+    fn name(&self) -> &'static str {
+        "cast"
+    }
+
+    fn evaluate(&self, arguments: &[ArrayRef]) -> Result<ArrayRef> {
+        Ok(arguments[0].clone())
+    }
+}
+
+/// A cast that the user wrote: it makes an event-time column an ordinary one, even where it converts nothing.
+///
+/// # Errors
+/// As [`cast`].
+pub(crate) fn written_cast(
+    expr: Expr,
+    to: &DataType,
+    schema: &DFSchema,
+    zone: Zone,
+    ansi: bool,
+    null_on_error: bool,
+) -> Result<Expr> {
+    let converted = cast(expr, to, schema, zone, ansi, null_on_error)?;
+    let is_event_time = matches!(converted, Expr::Column(_)) && crate::operator::is_event_time(to);
+    Ok(if is_event_time { kernel::call(Same, to.clone(), vec![converted]) } else { converted })
+}
+
 /// The casts that are written as functions: `int(x)`.
 pub(super) const FUNCTIONS: &[Function] = &[
     function(&["boolean"], 1, 1, |call, args| one(call, args, &DataType::Boolean)),

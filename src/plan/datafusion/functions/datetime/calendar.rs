@@ -5,8 +5,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Date32Array, Float64Array, TimestampMicrosecondArray};
-use arrow::datatypes::{Date32Type, Decimal128Type, TimestampMicrosecondType};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Date32Array, Float64Array, IntervalMonthDayNanoArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{Date32Type, Decimal128Type, IntervalMonthDayNano, TimestampMicrosecondType};
 use chrono::{Datelike, Days, Months, NaiveDate};
 
 use super::super::coerce::timestamp;
@@ -247,6 +249,34 @@ impl Kernel for MakeTime {
         }
         Ok(Arc::new(times.finish()))
     }
+}
+
+/// An INTERVAL out of years, months, weeks, days, hours, minutes and seconds; null where one is, or what they make is too long.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct MakeInterval;
+
+impl Kernel for MakeInterval {
+    fn name(&self) -> &'static str {
+        "make_interval"
+    }
+
+    fn evaluate(&self, arguments: &[ArrayRef]) -> Result<ArrayRef> {
+        let complete = complete_rows(arguments);
+        let interval = |row: usize| {
+            if is_complete(complete.as_ref(), row) { made_interval(arguments, row) } else { None }
+        };
+        let intervals: IntervalMonthDayNanoArray = (0..arguments[0].len()).map(interval).collect();
+        Ok(Arc::new(intervals))
+    }
+}
+
+fn made_interval(arguments: &[ArrayRef], row: usize) -> Option<IntervalMonthDayNano> {
+    let part = |index: usize| ints(&arguments[index]).value(row);
+    let months = part(0).checked_mul(12)?.checked_add(part(1))?;
+    let days = part(2).checked_mul(7)?.checked_add(part(3))?;
+    let seconds = i64::try_from(arguments[6].as_primitive::<Decimal128Type>().value(row)).ok()?;
+    let micros = (i64::from(part(4)) * HOUR + i64::from(part(5)) * MINUTE).checked_add(seconds)?;
+    Some(IntervalMonthDayNano::new(months, days, micros.checked_mul(1000)?))
 }
 
 fn made_time(arguments: &[ArrayRef], row: usize) -> Option<i64> {

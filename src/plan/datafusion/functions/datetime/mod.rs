@@ -18,10 +18,10 @@ use datafusion::logical_expr::{
 
 use super::arithmetic::days_later;
 use super::call::{Call, Function, constant_text, exactly, function, one_or_two, text_literal};
-use super::coerce::{is_text, is_time, timestamp};
+use super::coerce::{INTERVAL, is_text, is_time, timestamp};
 use super::kernel::{self, apply};
 use crate::error::{Error, Result};
-use calendar::{AddMonths, DateTrunc, LastDay, MakeTime, MonthsBetween, NextDay, TruncUnit};
+use calendar::{AddMonths, DateTrunc, LastDay, MakeInterval, MakeTime, MonthsBetween, NextDay, TruncUnit};
 use format::{ReadBy, TextSource, WriteBy};
 use part::{TimeField, TimePart};
 
@@ -91,6 +91,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     function(&["make_date"], 3, 3, |call, args| make_time(call, args, &DataType::Date32)),
     function(&["make_timestamp", "make_timestamp_ltz"], 6, 6, |call, args| make_time(call, args, &timestamp())),
     function(&["make_timestamp_ntz"], 6, 6, |call, args| make_time(call, args, &ntz())),
+    function(&["make_interval"], 0, 7, make_interval),
 ];
 
 /// `TIMESTAMP_NTZ`.
@@ -234,6 +235,17 @@ fn make_time(call: &Call<'_>, args: Vec<Expr>, to: &DataType) -> Result<Expr> {
     }
     let time = kernel::call(MakeTime { ansi: call.ansi }, ntz(), typed);
     call.cast(time, to)
+}
+
+/// `make_interval(years, months, weeks, days, hours, mins, secs)`; what is left out is 0, the seconds may have a fraction.
+fn make_interval(call: &Call<'_>, args: Vec<Expr>) -> Result<Expr> {
+    let mut typed = Vec::with_capacity(7);
+    let mut args = args.into_iter();
+    for index in 0..7 {
+        let arg = args.next().unwrap_or_else(|| lit(0_i32));
+        typed.push(if index == 6 { call.cast(arg, &DataType::Decimal128(18, 6))? } else { call.int(arg)? });
+    }
+    Ok(kernel::call(MakeInterval, INTERVAL, typed))
 }
 
 fn present() -> Expr {

@@ -18,6 +18,7 @@ use arrow::datatypes::{
     DataType, Field, Fields, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimeUnit,
     TimestampMicrosecondType,
 };
+use chrono::{DateTime, Months};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::simplify::SimplifyContext;
@@ -81,8 +82,10 @@ fn window(call: &Call<'_>, args: Vec<Expr>) -> Result<Expr> {
 fn session_window(call: &Call<'_>, args: Vec<Expr>) -> Result<Expr> {
     let [time, gap] = exactly(args);
     let time = event_time(call, time)?;
-    let gap = match constant_length(call, "gap", &gap)? {
-        Some(micros) => lit(micros),
+    let gap = match constant_interval(call, "gap", &gap)? {
+        // How long a month is depends on the row.
+        Some(gap) if gap.months != 0 => lit(ScalarValue::IntervalMonthDayNano(Some(stored(gap)))),
+        Some(_) => lit(ScalarValue::Int64(constant_length(call, "gap", &gap)?)),
         None => gap_of_row(call, gap)?,
     };
     let returns = window_of(&call.type_of(&time)?);
@@ -151,15 +154,22 @@ fn gap_of_row(call: &Call<'_>, gap: Expr) -> Result<Expr> {
 
 // Lengths of time.
 
-/// A length of time in microseconds, text or INTERVAL; `None` when it is not constant, or null.
+/// A length of time, text or INTERVAL; `None` when it is not constant, or null.
+fn constant_interval(call: &Call<'_>, role: &str, expr: &Expr) -> Result<Option<Interval>> {
+    let Expr::Literal(value, _) = folded(call, expr) else { return Ok(None) };
+    match (&value, value.try_as_str().flatten()) {
+        (ScalarValue::IntervalMonthDayNano(Some(interval)), _) => Ok(Some(plain(*interval))),
+        (_, Some(text)) => {
+            parse_interval(text).map(Some).map_err(|error| error.context(format!("the {role} of {}(…)", call.name)))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The same in microseconds; one with months is refused.
 fn constant_length(call: &Call<'_>, role: &str, expr: &Expr) -> Result<Option<i64>> {
     let what = || format!("the {role} of {}(…)", call.name);
-    let Expr::Literal(value, _) = folded(call, expr) else { return Ok(None) };
-    let interval = match (&value, value.try_as_str().flatten()) {
-        (ScalarValue::IntervalMonthDayNano(Some(interval)), _) => plain(*interval),
-        (_, Some(text)) => parse_interval(text).map_err(|error| error.context(what()))?,
-        _ => return Ok(None),
-    };
+    let Some(interval) = constant_interval(call, role, expr)? else { return Ok(None) };
     if interval.months != 0 {
         let reason = "whose length depends on the date; write it in days or smaller units";
         return Err(Error::plan(format!("{} has months or years, {reason}", what())));
@@ -180,6 +190,10 @@ fn folded(call: &Call<'_>, expr: &Expr) -> Expr {
 
 fn plain(interval: IntervalMonthDayNano) -> Interval {
     Interval { months: interval.months, days: interval.days, micros: interval.nanoseconds / 1000 }
+}
+
+fn stored(interval: Interval) -> IntervalMonthDayNano {
+    IntervalMonthDayNano::new(interval.months, interval.days, interval.micros.saturating_mul(1000))
 }
 
 /// The microseconds of an interval; `None` when they do not fit, or it has months, whose length depends on the date.
@@ -338,13 +352,16 @@ impl Kernel for SessionOfRow {
         let times = arguments[0].as_primitive::<TimestampMicrosecondType>();
         let ends = match arguments[1].data_type() {
             DataType::Utf8View => {
-                let mut lengths = RecentLengths::default();
-                session_ends(times, texts(&arguments[1]).iter().map(|text| lengths.of(text?)))
+                let mut gaps = RecentGaps::default();
+                session_ends(times, texts(&arguments[1]).iter().map(|text| gaps.of(text?)))
             }
-            DataType::Int64 => session_ends(times, arguments[1].as_primitive::<Int64Type>()),
+            DataType::Int64 => {
+                let gap = |micros: Option<i64>| Some(Interval { micros: micros?, ..Interval::default() });
+                session_ends(times, arguments[1].as_primitive::<Int64Type>().iter().map(gap))
+            }
             _ => {
                 let gaps = arguments[1].as_primitive::<IntervalMonthDayNanoType>();
-                session_ends(times, gaps.iter().map(|gap| micros_of(plain(gap?))))
+                session_ends(times, gaps.iter().map(|gap| gap.map(plain)))
             }
         };
         let nulls = ends.nulls().cloned();
@@ -354,33 +371,49 @@ impl Kernel for SessionOfRow {
 
 fn session_ends(
     times: &TimestampMicrosecondArray,
-    gaps: impl IntoIterator<Item = Option<i64>>,
+    gaps: impl IntoIterator<Item = Option<Interval>>,
 ) -> TimestampMicrosecondArray {
-    let end = |(time, gap): (Option<i64>, Option<i64>)| Some(time?.saturating_add(gap.filter(|gap| *gap > 0)?));
+    let end = |(time, gap): (Option<i64>, Option<Interval>)| {
+        let time = time?;
+        later(time, gap?).filter(|end| *end > time)
+    };
     times.iter().zip(gaps).map(end).collect()
 }
 
-/// The lengths of the texts seen last, so that the few a column is made of are not read again in each row.
-#[derive(Default)]
-struct RecentLengths<'a> {
-    known: Vec<(&'a str, Option<i64>)>,
+/// The time so much later; months go by the calendar in UTC, and end with a shorter month. `None` past the last time there is.
+fn later(time: i64, gap: Interval) -> Option<i64> {
+    let moved = if gap.months == 0 {
+        time
+    } else {
+        let months = Months::new(gap.months.unsigned_abs());
+        let time = DateTime::from_timestamp_micros(time)?;
+        let moved = if gap.months < 0 { time.checked_sub_months(months) } else { time.checked_add_months(months) };
+        moved?.timestamp_micros()
+    };
+    moved.checked_add(i64::from(gap.days).checked_mul(DAY)?)?.checked_add(gap.micros)
 }
 
-impl<'a> RecentLengths<'a> {
+/// The gaps of the texts seen last, so that the few a column is made of are not read again in each row.
+#[derive(Default)]
+struct RecentGaps<'a> {
+    known: Vec<(&'a str, Option<Interval>)>,
+}
+
+impl<'a> RecentGaps<'a> {
     /// How many texts are kept.
     const KEPT: usize = 8;
 
-    /// The microseconds that a text says; `None` when it is no length of time.
-    fn of(&mut self, text: &'a str) -> Option<i64> {
-        if let Some((_, length)) = self.known.iter().find(|(known, _)| *known == text) {
-            return *length;
+    /// What a text says; `None` when it is no length of time.
+    fn of(&mut self, text: &'a str) -> Option<Interval> {
+        if let Some((_, gap)) = self.known.iter().find(|(known, _)| *known == text) {
+            return *gap;
         }
         if self.known.len() == Self::KEPT {
             self.known.clear();
         }
-        let length = parse_interval(text).ok().and_then(micros_of);
-        self.known.push((text, length));
-        length
+        let gap = parse_interval(text).ok();
+        self.known.push((text, gap));
+        gap
     }
 }
 

@@ -153,7 +153,8 @@ fn a_session_lasts_for_the_gap_of_its_row() {
         Some("5 microseconds"),
     ]);
     let values = [Some(1), Some(2), Some(-3), Some(4), Some(5), Some(6), Some(7), Some(8), Some(9), None];
-    let expected = [Some((1, 6)), Some((2, 9)), Some((-3, 2)), None, None, None, None, None, Some((9, DAY + 9)), None];
+    let month = Some((7, 31 * DAY + 7));
+    let expected = [Some((1, 6)), Some((2, 9)), Some((-3, 2)), None, None, None, None, month, Some((9, DAY + 9)), None];
     assert_eq!(sessions(&values, Arc::new(texts)), expected);
     let gaps = IntervalMonthDayNanoArray::from(vec![
         Some(interval(0, 0, 5)),
@@ -162,7 +163,7 @@ fn a_session_lasts_for_the_gap_of_its_row() {
         Some(interval(0, 0, -5)),
         None,
     ]);
-    let expected = [Some((1, 6)), Some((2, DAY + 2)), None, None, None];
+    let expected = [Some((1, 6)), Some((2, DAY + 2)), Some((-3, 31 * DAY - 3)), None, None];
     assert_eq!(sessions(&values[..5], Arc::new(gaps)), expected);
     let gaps = Int64Array::from(vec![Some(10), Some(0), Some(i64::MAX), None]);
     assert_eq!(sessions(&values[..4], Arc::new(gaps)), [Some((1, 11)), None, Some((-3, i64::MAX - 3)), None]);
@@ -171,10 +172,10 @@ fn a_session_lasts_for_the_gap_of_its_row() {
 #[test]
 fn more_texts_than_are_kept_are_read_right() {
     let texts: Vec<String> = (0..40).map(|row| format!("{} microseconds", 1 + row % 11)).collect();
-    let mut lengths = RecentLengths::default();
-    let read: Vec<_> = texts.iter().map(|text| lengths.of(text)).collect();
+    let mut gaps = RecentGaps::default();
+    let read: Vec<_> = texts.iter().map(|text| gaps.of(text).map(|gap| gap.micros)).collect();
     assert_eq!(read, (0..40).map(|row| Some(1 + row % 11)).collect::<Vec<_>>());
-    assert!(lengths.known.len() <= RecentLengths::KEPT);
+    assert!(gaps.known.len() <= RecentGaps::KEPT);
 }
 
 #[test]
@@ -256,12 +257,13 @@ fn the_gap_of_a_session_may_differ_by_row() {
     assert_eq!(gap(lit("5 minutes")), lit(5 * MINUTE));
     assert_eq!(gap(lit("-5 minutes")), lit(-5 * MINUTE));
     assert_eq!(gap(lit(ScalarValue::IntervalMonthDayNano(Some(interval(0, 1, 1))))), lit(DAY + 1));
+    let month = lit(ScalarValue::IntervalMonthDayNano(Some(interval(1, 0, 0))));
+    assert_eq!(gap(lit("1 month")), month);
     assert_eq!(gap(lit(ScalarValue::Null)), lit(ScalarValue::Int64(None)));
     assert_eq!(gap(col("text#4")), col("text#4"));
     assert_eq!(gap(col("gap#7")), col("gap#7"));
     for (gap, expected) in [
         (lit("soon"), "the gap of session_window(…): `soon` is not a length of time"),
-        (lit("1 month"), "the gap of session_window(…) has months or years"),
         (col("number#5"), "the gap of session_window(…) must be a length of time, but `number` is INT"),
     ] {
         let said = refused("session_window", vec![col("t#1"), gap]);
