@@ -37,7 +37,7 @@ pub(crate) struct KeyTable {
     index: Index,
     keys: Keys,
     /// The planned types of the key columns.
-    types: Vec<DataType>,
+    types: Arc<[DataType]>,
 }
 
 #[derive(Debug)]
@@ -54,14 +54,25 @@ impl KeyTable {
     /// # Errors
     /// When a column's type cannot be a key.
     pub(crate) fn new(fields: &[FieldRef]) -> Result<Self> {
-        let types: Vec<_> = fields.iter().map(|field| field.data_type().clone()).collect();
-        let keys = match types.as_slice() {
+        let types: Arc<[_]> = fields.iter().map(|field| field.data_type().clone()).collect();
+        let keys = match types.as_ref() {
             [] => Keys::Global,
             [DataType::Utf8View] => Keys::Text(TextKeys::default()),
             [one] if FixedKeys::fits(one) => Keys::Fixed(FixedKeys::default()),
             _ => Keys::Rows(RowKeys::new(&types)?),
         };
         Ok(Self { index: Index::default(), keys, types })
+    }
+
+    /// An empty table for keys of the same columns, which costs less than a [`new`](Self::new) one.
+    pub(crate) fn like(&self) -> Self {
+        let keys = match &self.keys {
+            Keys::Global => Keys::Global,
+            Keys::Text(_) => Keys::Text(TextKeys::default()),
+            Keys::Fixed(_) => Keys::Fixed(FixedKeys::default()),
+            Keys::Rows(keys) => Keys::Rows(keys.like()),
+        };
+        Self { index: Index::default(), keys, types: self.types.clone() }
     }
 
     /// Puts the group number of each row into `groups`, which is emptied first; unknown keys get the next numbers.
@@ -115,6 +126,30 @@ impl KeyTable {
         }
     }
 
+    /// Forgets all keys but those of `groups`, which names each at most once, and numbers them 0, 1, 2, … in this order.
+    /// The memory of the others is freed.
+    pub(crate) fn keep(&mut self, groups: &[u32]) {
+        let apart = match &mut self.keys {
+            Keys::Global => Some(0),
+            Keys::Text(keys) => keys.keep(groups),
+            Keys::Fixed(keys) => keys.keep(groups),
+            Keys::Rows(keys) => {
+                keys.keep(groups);
+                None
+            }
+        };
+        self.index.keep(groups, apart);
+    }
+
+    /// Frees the memory that [`intern`](Self::intern) keeps for its next call.
+    pub(crate) fn free_scratch(&mut self) {
+        match &mut self.keys {
+            Keys::Global | Keys::Text(_) => {}
+            Keys::Fixed(keys) => keys.scratch = Vec::new(),
+            Keys::Rows(keys) => keys.scratch = keys.converter.empty_rows(0, 0),
+        }
+    }
+
     /// Memory held, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         let keys = match &self.keys {
@@ -128,7 +163,7 @@ impl KeyTable {
 
     fn check(&self, columns: &[ArrayRef], rows: usize) -> Result<()> {
         let fits = |(column, planned): (&ArrayRef, &DataType)| column.data_type() == planned && column.len() == rows;
-        if columns.len() != self.types.len() || !columns.iter().zip(&self.types).all(fits) {
+        if columns.len() != self.types.len() || !columns.iter().zip(self.types.iter()).all(fits) {
             let found: Vec<_> = columns.iter().map(|column| (column.data_type(), column.len())).collect();
             let planned = &self.types;
             return Err(Error::internal(format!(
@@ -183,6 +218,18 @@ impl Index {
         self.hashes.clear();
     }
 
+    /// Keeps these groups under new numbers; the old group `apart` is found by other means than its hash.
+    fn keep(&mut self, groups: &[u32], apart: Option<u32>) {
+        let hashes: Vec<u64> = groups.iter().map(|&group| self.hashes[group as usize]).collect();
+        let mut table = HashTable::with_capacity(groups.len());
+        for (place, &group) in groups.iter().enumerate() {
+            if Some(group) != apart {
+                table.insert_unique(spread(hashes[place]), number(place), |&group| spread(hashes[group as usize]));
+            }
+        }
+        *self = Self { table, hashes };
+    }
+
     fn bytes(&self) -> usize {
         self.table.allocation_size() + self.hashes.capacity() * size_of::<u64>()
     }
@@ -193,6 +240,12 @@ impl Index {
 #[inline]
 fn spread(hash: u64) -> u64 {
     hash ^ (hash << 20)
+}
+
+/// The new number of an old group when only `groups` are kept.
+fn renumbered(old: Option<u32>, groups: &[u32]) -> Option<u32> {
+    let place = groups.iter().position(|&group| Some(group) == old);
+    place.map(number)
 }
 
 fn number(groups: usize) -> u32 {
@@ -286,6 +339,20 @@ impl TextKeys {
         let is_sparse = blocks.used > 2 * blocks.wanted;
         let column = StringViewArray::try_new(views.into(), blocks.buffers, nulls)?;
         Ok(Arc::new(if is_sparse { column.gc() } else { column }))
+    }
+
+    /// Keeps these groups and answers which one was that of null.
+    fn keep(&mut self, groups: &[u32]) -> Option<u32> {
+        let old = std::mem::take(self);
+        self.views.reserve_exact(groups.len());
+        for &group in groups {
+            let view = old.views[group as usize];
+            let is_short = length(view) <= INLINE_BYTES;
+            let view = if is_short { view } else { self.store(view, old.bytes_of(view)) };
+            self.views.push(view);
+        }
+        self.null_group = renumbered(old.null_group, groups);
+        old.null_group
     }
 
     fn clear(&mut self) {
@@ -455,6 +522,14 @@ impl FixedKeys {
         )
     }
 
+    /// Keeps these groups and answers which one was that of null.
+    fn keep(&mut self, groups: &[u32]) -> Option<u32> {
+        let old_null = self.null_group;
+        self.words = groups.iter().map(|&group| self.words[group as usize]).collect();
+        self.null_group = renumbered(old_null, groups);
+        old_null
+    }
+
     fn clear(&mut self) {
         self.words.clear();
         self.null_group = None;
@@ -517,11 +592,11 @@ impl Word for f32 {
 /// Keys of any columns in Arrow's row format. The format lives only in memory.
 #[derive(Debug)]
 struct RowKeys {
-    converter: RowConverter,
+    converter: Arc<RowConverter>,
     rows: Rows,
     scratch: Rows,
     /// Which columns have floats in them, whose bits must be made canonical first.
-    floats: Vec<bool>,
+    floats: Arc<[bool]>,
 }
 
 impl RowKeys {
@@ -532,7 +607,21 @@ impl RowKeys {
                 .with_source(cause)
         })?;
         let (rows, scratch) = (converter.empty_rows(0, 0), converter.empty_rows(0, 0));
-        Ok(Self { converter, rows, scratch, floats: types.iter().map(has_floats).collect() })
+        Ok(Self { converter: Arc::new(converter), rows, scratch, floats: types.iter().map(has_floats).collect() })
+    }
+
+    fn like(&self) -> Self {
+        let (converter, floats) = (self.converter.clone(), self.floats.clone());
+        Self { rows: converter.empty_rows(0, 0), scratch: converter.empty_rows(0, 0), converter, floats }
+    }
+
+    fn keep(&mut self, groups: &[u32]) {
+        let bytes = groups.iter().map(|&group| self.rows.row_len(group as usize)).sum();
+        let mut rows = self.converter.empty_rows(groups.len(), bytes);
+        for &group in groups {
+            rows.push(self.rows.row(group as usize));
+        }
+        self.rows = rows;
     }
 
     fn intern(&mut self, index: &mut Index, columns: &[ArrayRef], hashes: &[u64], groups: &mut Vec<u32>) -> Result<()> {
@@ -555,7 +644,7 @@ impl RowKeys {
     }
 
     fn canonical(&self, columns: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
-        let columns = columns.iter().zip(&self.floats);
+        let columns = columns.iter().zip(self.floats.iter());
         columns.map(|(column, has_floats)| if *has_floats { canonical(column) } else { Ok(column.clone()) }).collect()
     }
 }
@@ -637,8 +726,27 @@ mod tests {
         assert_eq!(table.keys(&all).unwrap(), build(&order));
         let reversed: Vec<u64> = table.hashes().iter().rev().copied().collect();
         assert_eq!(hash_rows(&build(&order)), reversed);
+        check_keeping(&mut table, &build, &order, &all);
         table.clear();
         assert_eq!((table.len(), table.keys(&[]).unwrap()), (0, build(&[])));
+    }
+
+    /// Keeps every other group of `all`, whose rows are `rows`: those are found again, the others are new, also in a table
+    /// alike.
+    fn check_keeping<R: Clone>(table: &mut KeyTable, build: impl Fn(&[R]) -> Vec<ArrayRef>, rows: &[R], all: &[u32]) {
+        let halves = |odd: usize| rows.iter().skip(odd).step_by(2).cloned().collect::<Vec<_>>();
+        let (kept, gone) = (halves(0), halves(1));
+        table.keep(&all.iter().copied().step_by(2).collect::<Vec<_>>());
+        table.free_scratch();
+        assert_eq!(table.len(), kept.len());
+        let columns = build(&[kept.clone(), gone].concat());
+        let (mut alike, mut groups) = (table.like(), Vec::new());
+        for table in [table, &mut alike] {
+            table.intern(&columns, &hash_rows(&columns), &mut groups).unwrap();
+            let expected: Vec<u32> = (0..number(rows.len())).collect();
+            assert_eq!(groups, expected);
+            assert_eq!(table.keys(&expected).unwrap(), columns);
+        }
     }
 
     fn text() -> impl Strategy<Value = Option<String>> {
