@@ -6,6 +6,7 @@
 
 pub mod aggregate;
 mod checked;
+mod deduplicate;
 mod dropped;
 mod exchange;
 mod explode;
@@ -28,6 +29,7 @@ pub use crate::protocol::{Barrier, BarrierKind, Batch, Epoch, EpochTime, Waterma
 pub use crate::state::{StateDelta, StatePart};
 pub use aggregate::{AggregateCall, AggregateSpec, CountBy, FinalAggregate, PartialAggregate};
 pub(crate) use checked::Checked;
+pub use deduplicate::{Deduplicate, DeduplicateWithin};
 pub use dropped::{DroppedRows, reason};
 pub(crate) use exchange::Exchange;
 pub use explode::Explode;
