@@ -41,9 +41,9 @@ struct Seen {
 }
 
 impl Deduplicate {
-    /// Rows are equal if they are in these columns of the input. `event_time` is the input's event-time column if it has one,
-    /// a TIMESTAMP or a window, whether or not it is among `keys`. Without `is_judging`, for complete mode, no row is late
-    /// and no key is freed.
+    /// Rows are equal if they are in these columns of the input. `event_time` is the input's event-time column if it
+    /// has one, a TIMESTAMP or a window, whether or not it is among `keys`. Without `is_judging`, for complete mode,
+    /// no row is late and no key is freed.
     pub fn new(keys: Vec<usize>, event_time: Option<usize>, is_judging: bool) -> Self {
         Self {
             columns: Columns::new(keys, event_time),
@@ -56,8 +56,8 @@ impl Deduplicate {
         }
     }
 
-    /// Hashes that come with rows are taken for those of the key columns: an exchange by exactly these, in this order, is the
-    /// input.
+    /// Hashes that come with rows are taken for those of the key columns: an exchange by exactly these, in this
+    /// order, is the input.
     #[must_use]
     pub fn with_exchanged_keys(mut self) -> Self {
         self.columns.has_exchanged_keys = true;

@@ -53,8 +53,8 @@ impl Columns {
             if !is_event_time(field.data_type()) {
                 let (name, data_type) = (field.name(), type_name(field.data_type()));
                 return Err(Error::plan(format!(
-                    "the event time of drop_duplicates must be a TIMESTAMP or window column, but `{name}` is {data_type}; cast it \
-                     before with_watermark"
+                    "the event time of drop_duplicates must be a TIMESTAMP or window column, but `{name}` is \
+                     {data_type}; cast it before with_watermark"
                 )));
             }
         }

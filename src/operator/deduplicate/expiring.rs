@@ -1,7 +1,7 @@
 //! Keys that are forgotten at a time of their own.
 //!
-//! Owns: one table of keys, when each expires, and which do next. Does not own: where that time comes from, or how state is
-//! written (`parts`).
+//! Owns: one table of keys, when each expires, and which do next. Does not own: where that time comes from, or how
+//! state is written (`parts`).
 
 use std::collections::BTreeMap;
 

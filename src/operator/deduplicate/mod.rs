@@ -1,18 +1,19 @@
 //! Deduplication of a stream: the first row of each key passes, the others are dropped.
 //!
-//! Owns: which keys were seen and how long that is remembered. Does not own: that all rows of a key come to one instance
-//! (`exchange`), or which columns make the key (`plan`).
+//! Owns: which keys were seen and how long that is remembered. Does not own: that all rows of a key come to one
+//! instance (`exchange`), or which columns make the key (`plan`).
 //!
 //! | operator              | a key is forgotten                                                        |
 //! |-----------------------|---------------------------------------------------------------------------|
 //! | [`Deduplicate`]       | when its event time is final, if that is one of its columns; else never   |
 //! | [`DeduplicateWithin`] | when the watermark has come to the event time of its first row and a delay |
 //!
-//! Keys are equal as [`KeyTable`](crate::state::KeyTable) has it: nulls to each other, -0.0 to 0.0, every NaN to every other.
+//! Keys are equal as [`KeyTable`](crate::state::KeyTable) has it: nulls to each other, -0.0 to 0.0, every NaN to
+//! every other.
 //!
-//! Both drop late rows first, because the keys of these may be forgotten already. Keys are forgotten at barriers only: within
-//! an epoch the first arrival decides. Rows are judged late by what the epoch before forgot by, so a key that is final
-//! and still in memory can never be met by a row; only its count has to be right at once.
+//! Both drop late rows first, because the keys of these may be forgotten already. Keys are forgotten at barriers
+//! only: within an epoch the first arrival decides. Rows are judged late by what the epoch before forgot by, so a key
+//! that is final and still in memory can never be met by a row; only its count has to be right at once.
 
 mod by_key;
 mod columns;

@@ -21,8 +21,8 @@ use super::span_end;
 use crate::error::Result;
 use crate::state::KeyTable;
 
-/// The width of a slot of times in microseconds: wide enough that a slot's own memory is little beside that of its keys,
-/// narrow enough that counting the final ones of one slot costs little.
+/// The width of a slot of times in microseconds: wide enough that a slot's own memory is little beside that of its
+/// keys, narrow enough that counting the final ones of one slot costs little.
 const SLOT_MICROS: i64 = 10_000_000;
 
 /// What time a key has.

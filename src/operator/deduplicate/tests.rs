@@ -558,8 +558,8 @@ fn keys_are_saved_in_parts_of_even_size() {
     }
 }
 
-/// Epochs for an oracle: how far the watermark moves, the batches, whether the barrier is durable, whether the operator is
-/// restarted after it.
+/// Epochs for an oracle: how far the watermark moves, the batches, whether the barrier is durable, whether the
+/// operator is restarted after it.
 #[derive(Debug, Clone)]
 struct Plan {
     moved_ms: i64,

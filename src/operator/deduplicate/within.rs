@@ -25,8 +25,8 @@ use crate::state::KeyTable;
 /// | rows with a        | the first row of each key, and again  | the key columns of each key and when it   | dropped   |
 /// | TIMESTAMP or window | once the key has expired, in order    | expires                                   |           |
 ///
-/// A key expires when the watermark reaches the event time of its first row and a delay; duplicates do not put that off.
-/// A window's time is its end. A null time counts as 1970-01-01T00:00:00Z here, and is never late, as in Spark.
+/// A key expires when the watermark reaches the event time of its first row and a delay; duplicates do not put that
+/// off. A window's time is its end. A null time counts as 1970-01-01T00:00:00Z here, and is never late, as in Spark.
 #[derive(Debug)]
 pub struct DeduplicateWithin {
     columns: Columns,
@@ -48,8 +48,8 @@ struct Seen {
 }
 
 impl DeduplicateWithin {
-    /// Rows are equal if they are in the columns `keys` of the input, and the watermark has not yet come `delay` beyond the time
-    /// of the first in the column `event_time`.
+    /// Rows are equal if they are in the columns `keys` of the input, and the watermark has not yet come `delay`
+    /// beyond the time of the first in the column `event_time`.
     pub fn new(keys: Vec<usize>, event_time: usize, delay: Duration) -> Self {
         let columns = Columns::new(keys, Some(event_time));
         Self::over(columns, event_time, i64::try_from(delay.as_micros()).unwrap_or(i64::MAX))
@@ -68,8 +68,8 @@ impl DeduplicateWithin {
         }
     }
 
-    /// Hashes that come with rows are taken for those of the key columns: an exchange by exactly these, in this order, is the
-    /// input.
+    /// Hashes that come with rows are taken for those of the key columns: an exchange by exactly these, in this
+    /// order, is the input.
     #[must_use]
     pub fn with_exchanged_keys(mut self) -> Self {
         self.columns.has_exchanged_keys = true;
