@@ -6,6 +6,7 @@
 
 pub mod aggregate;
 mod checked;
+mod deduplicate;
 mod dropped;
 mod exchange;
 mod explode;
@@ -31,6 +32,7 @@ pub use aggregate::{
     TimeKind,
 };
 pub(crate) use checked::Checked;
+pub use deduplicate::{Deduplicate, DeduplicateWithin};
 pub use dropped::{DroppedRows, reason};
 pub(crate) use exchange::Exchange;
 pub use explode::Explode;

@@ -623,7 +623,9 @@ impl RowKeys {
     fn keep(&mut self, groups: &[u32]) {
         let bytes = groups.iter().map(|&group| self.rows.row_len(group as usize)).sum();
         let mut rows = self.converter.empty_rows(groups.len(), bytes);
-        groups.iter().for_each(|&group| rows.push(self.rows.row(group as usize)));
+        for &group in groups {
+            rows.push(self.rows.row(group as usize));
+        }
         self.rows = rows;
     }
 

@@ -1,0 +1,156 @@
+//! The columns a deduplication reads, and the rows of a batch that are not late.
+//!
+//! Owns: finding and checking the columns, hashing the keys, dropping late rows. Does not own: which keys were seen.
+
+use std::sync::{Arc, OnceLock};
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, TimestampMicrosecondArray};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{filter, filter_record_batch};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::record_batch::RecordBatch;
+
+use super::micros;
+use crate::error::{Error, Result};
+use crate::operator::project::one_input;
+use crate::operator::watermark::{is_event_time, window_part};
+use crate::operator::{Batch, DroppedRows, Output, Watermark, reason};
+use crate::protocol::key_group::hash_rows_into;
+use crate::state::KeyTable;
+use crate::types::type_name;
+
+/// Which columns of the input are the key and the event time.
+#[derive(Debug, Clone)]
+pub(super) struct Columns {
+    pub(super) keys: Vec<usize>,
+    pub(super) event_time: Option<usize>,
+    /// Whether hashes that come with a batch are of the key columns, in their order.
+    pub(super) has_exchanged_keys: bool,
+    /// The names of all columns, once an input is known.
+    names: OnceLock<Vec<String>>,
+}
+
+impl Columns {
+    pub(super) fn new(keys: Vec<usize>, event_time: Option<usize>) -> Self {
+        Self { keys, event_time, has_exchanged_keys: false, names: OnceLock::new() }
+    }
+
+    /// The one input, if it has all columns and they are of types that can be used.
+    pub(super) fn check<'a>(&self, inputs: &'a [SchemaRef]) -> Result<&'a SchemaRef> {
+        let input = one_input(inputs)?;
+        for key in &self.keys {
+            let field = field(input, *key, "the key of drop_duplicates")?;
+            KeyTable::new(std::slice::from_ref(field)).map_err(|error| {
+                error.context(format!(
+                    "drop_duplicates by `{}`, which is {}",
+                    field.name(),
+                    type_name(field.data_type())
+                ))
+            })?;
+        }
+        if let Some(index) = self.event_time {
+            let field = field(input, index, "the event time of drop_duplicates")?;
+            if !is_event_time(field.data_type()) {
+                let (name, data_type) = (field.name(), type_name(field.data_type()));
+                return Err(Error::plan(format!(
+                    "the event time of drop_duplicates must be a TIMESTAMP or window column, but `{name}` is \
+                     {data_type}; cast it before with_watermark"
+                )));
+            }
+        }
+        self.names.get_or_init(|| input.fields().iter().map(|field| field.name().clone()).collect());
+        Ok(input)
+    }
+
+    /// The key columns of an input that was checked.
+    pub(super) fn key_fields(&self, input: &Schema) -> Vec<FieldRef> {
+        self.keys.iter().map(|key| input.fields()[*key].clone()).collect()
+    }
+
+    pub(super) fn name(&self, index: usize) -> String {
+        let name = self.names.get().and_then(|names| names.get(index));
+        name.cloned().unwrap_or_else(|| format!("column {index}"))
+    }
+
+    pub(super) fn key_names(&self) -> String {
+        self.keys.iter().map(|key| self.name(*key)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Drops the late rows of `batch`, if `watermark` says that any can be, and reads the columns of the others.
+    pub(super) fn arrive(&self, batch: Batch, watermark: Option<Watermark>, output: &mut Output) -> Result<Arrivals> {
+        let hashes = batch.hashes.filter(|_| self.has_exchanged_keys);
+        let times = self.event_time.map(|index| judged_times(batch.records.column(index))).transpose()?;
+        let arrivals = Arrivals { records: batch.records, keys: Vec::new(), hashes, times };
+        let mut arrivals = match watermark {
+            Some(watermark) => arrivals.without_late(watermark.late_ms, output)?,
+            None => arrivals,
+        };
+        arrivals.keys = self.keys.iter().map(|key| arrivals.records.column(*key).clone()).collect();
+        Ok(arrivals)
+    }
+}
+
+fn field<'a>(input: &'a Schema, index: usize, role: &str) -> Result<&'a FieldRef> {
+    let columns = input.fields();
+    let known = || columns.iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ");
+    columns.get(index).ok_or_else(|| {
+        Error::plan(format!("column {index} is {role}, but the input has only {}: {}", columns.len(), known()))
+    })
+}
+
+/// The times rows are judged by, in microseconds: those of a TIMESTAMP column, or the ends of windows.
+pub(super) fn judged_times(column: &ArrayRef) -> Result<TimestampMicrosecondArray> {
+    match column.as_primitive_opt::<TimestampMicrosecondType>() {
+        Some(times) => Ok(times.clone()),
+        None => window_part(column, "end"),
+    }
+}
+
+/// Rows that are not late.
+#[derive(Debug)]
+pub(super) struct Arrivals {
+    pub(super) records: RecordBatch,
+    pub(super) keys: Vec<ArrayRef>,
+    hashes: Option<Arc<[u64]>>,
+    /// The times the rows were judged by.
+    pub(super) times: Option<TimestampMicrosecondArray>,
+}
+
+impl Arrivals {
+    /// The key hash of each row, which takes `scratch` if it has to be computed.
+    pub(super) fn hashes<'a>(&'a self, scratch: &'a mut Vec<u64>) -> &'a [u64] {
+        if let Some(hashes) = &self.hashes {
+            return hashes;
+        }
+        hash_rows_into(&self.keys, scratch);
+        // Without key columns the hash of every row is 0.
+        scratch.resize(self.records.num_rows(), 0);
+        scratch
+    }
+
+    fn without_late(self, late_ms: i64, output: &mut Output) -> Result<Self> {
+        let Some(times) = &self.times else { return Ok(self) };
+        let limit = micros(late_ms);
+        if times.values().iter().all(|time| *time > limit) {
+            return Ok(self);
+        }
+        let is_late = |row| times.is_valid(row) && times.value(row) <= limit;
+        let late = BooleanBuffer::collect_bool(times.len(), is_late);
+        if late.count_set_bits() == 0 {
+            return Ok(self);
+        }
+        let late_rows = self.only(late.clone())?;
+        let (records, times) = (late_rows.records, late_rows.times);
+        output.drop_rows(DroppedRows { reason: reason::LATE, records, times, watermark_ms: Some(late_ms) });
+        self.only(!&late)
+    }
+
+    /// The rows whose bit is set.
+    fn only(&self, rows: BooleanBuffer) -> Result<Self> {
+        let hashes = self.hashes.as_ref().map(|hashes| rows.set_indices().map(|row| hashes[row]).collect());
+        let rows = BooleanArray::new(rows, None);
+        let times = self.times.as_ref().map(|times| filter(times, &rows)).transpose()?;
+        let times = times.map(|times| times.as_primitive().clone());
+        Ok(Self { records: filter_record_batch(&self.records, &rows)?, keys: Vec::new(), hashes, times })
+    }
+}
