@@ -93,8 +93,14 @@ def exprs(texts):
 
 
 def join(frame, step, read):
-    kinds = {"inner": "inner", "left": "left", "right": "right", "full": "full", "left_semi": "left_semi",
-             "left_anti": "left_anti"}
+    kinds = {
+        "inner": "inner",
+        "left": "left",
+        "right": "right",
+        "full": "full",
+        "left_semi": "left_semi",
+        "left_anti": "left_anti",
+    }
     return frame.join(build(step["with"], read), exprs([step["on"]])[0], kinds[step["type"]])
 
 
@@ -109,8 +115,9 @@ STEPS = {
     "drop": lambda frame, step, read: frame.drop(*step["columns"]),
     "aggregate": lambda frame, step, read: frame.groupBy(*exprs(step["keys"])).agg(*exprs(step["aggs"])),
     "drop_duplicates": lambda frame, step, read: frame.dropDuplicates(step["columns"] or None),
-    "drop_duplicates_within_watermark":
-        lambda frame, step, read: frame.dropDuplicatesWithinWatermark(step["columns"] or None),
+    "drop_duplicates_within_watermark": lambda frame, step, read: frame.dropDuplicatesWithinWatermark(
+        step["columns"] or None
+    ),
     "distinct": lambda frame, step, read: frame.distinct(),
     "union": lambda frame, step, read: frame.union(build(step["with"], read)),
     "limit": lambda frame, step, read: frame.limit(step["n"]),

@@ -3,8 +3,10 @@
 
 use std::io::Cursor;
 
-use millstream::arrow::array::types::{Date32Type, Decimal128Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type};
 use millstream::arrow::array::types::{ArrowPrimitiveType, TimestampMicrosecondType};
+use millstream::arrow::array::types::{
+    Date32Type, Decimal128Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+};
 use millstream::arrow::array::{Array, ArrayRef, AsArray};
 use millstream::arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use millstream::arrow::json::ReaderBuilder;
@@ -34,7 +36,9 @@ fn value(column: &ArrayRef, row: usize) -> Value {
         DataType::Utf8 => column.as_string::<i32>().value(row).into(),
         DataType::Decimal128(_, _) => column.as_primitive::<Decimal128Type>().value_as_string(row).into(),
         DataType::Date32 => date(primitive::<Date32Type>(column, row)).into(),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => time(primitive::<TimestampMicrosecondType>(column, row)).into(),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            time(primitive::<TimestampMicrosecondType>(column, row)).into()
+        }
         DataType::Struct(fields) => {
             let parts = fields.iter().zip(column.as_struct().columns());
             parts.map(|(field, part)| (field.name().clone(), value(part, row))).collect::<Map<_, _>>().into()
@@ -61,9 +65,9 @@ fn date(days: i32) -> String {
     chrono::DateTime::from_timestamp(seconds, 0).unwrap().format("%Y-%m-%d").to_string()
 }
 
-/// Lines of JSON, a row each.
+/// A line of JSON for each row.
 pub(crate) fn lines(rows: &[Value]) -> String {
-    rows.iter().map(|row| format!("{row}\n")).collect()
+    rows.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// Rows given as objects, as one batch.
