@@ -47,7 +47,7 @@ macro_rules! groups {
     };
 }
 
-groups! { aggregates chains deduplication events filters late policies random sessions windows }
+groups! { aggregates chains deduplication events filters late plain policies random sessions windows }
 
 /// Runs the cases of a group and fails with everything that differs.
 fn check(group: &str) {
