@@ -104,6 +104,13 @@ CASES = [
     case("sessions_late", "3.2 2.4", LATE, [MARKED, sessions()]),
     case("sessions_late_complete", "3.2 1.4", LATE, [MARKED, sessions()], mode="complete"),
     case(
+        "sessions_very_late_complete",
+        "3.2 1.4 2.4",
+        [rows(5, 50), rows(70), [row(5, "z"), row(34, "z"), row(35, "z"), row(36, "z")], rows(90), rows(55, 56), rows(75)],
+        [MARKED, sessions()],
+        mode="complete",
+    ),
+    case(
         "sessions_late_row_reaching_an_open_session",
         "3.2 2.4",
         [rows(30, 32), rows(43), [row(28), row(28, micros=1)], rows(33), rows(60), rows(100)],
