@@ -44,6 +44,8 @@ import cases  # noqa: E402
 
 HERE = pathlib.Path(__file__).parent
 GOLDENS = HERE / "goldens"
+# Checkpoints are many small files.
+MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 CONFIG = {
     "multipleWatermarkPolicy": "spark.sql.streaming.multipleWatermarkPolicy",
     "noDataEpochs.enabled": "spark.sql.streaming.noDataMicroBatches.enabled",
@@ -261,7 +263,7 @@ def stream_of(source):
 
 def run_until_whole(spark, case):
     for _ in range(20):
-        directory = pathlib.Path(tempfile.mkdtemp(prefix="parity-", dir="/dev/shm"))
+        directory = pathlib.Path(tempfile.mkdtemp(prefix="parity-", dir=MEMORY))
         try:
             return run(spark, case, directory)
         except Torn as torn:
