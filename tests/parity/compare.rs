@@ -8,8 +8,8 @@ use crate::golden::{Case, Epoch};
 
 /// The first difference.
 pub(crate) fn difference(case: &Case, actual: &[Epoch]) -> Option<String> {
-    let pairs = case.expected.iter().zip(actual);
-    let differing = pairs.filter_map(|(expected, actual)| of_epoch(case, expected, actual)).next();
+    let mut pairs = case.expected.iter().zip(actual);
+    let differing = pairs.find_map(|(expected, actual)| of_epoch(case, expected, actual));
     differing.or_else(|| (case.expected.len() != actual.len()).then(|| of_lists(case, actual)))
 }
 

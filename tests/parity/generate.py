@@ -44,6 +44,8 @@ import cases  # noqa: E402
 
 HERE = pathlib.Path(__file__).parent
 GOLDENS = HERE / "goldens"
+# Checkpoints are many small files.
+MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 CONFIG = {
     "multipleWatermarkPolicy": "spark.sql.streaming.multipleWatermarkPolicy",
     "noDataEpochs.enabled": "spark.sql.streaming.noDataMicroBatches.enabled",
@@ -93,8 +95,14 @@ def exprs(texts):
 
 
 def join(frame, step, read):
-    kinds = {"inner": "inner", "left": "left", "right": "right", "full": "full", "left_semi": "left_semi",
-             "left_anti": "left_anti"}
+    kinds = {
+        "inner": "inner",
+        "left": "left",
+        "right": "right",
+        "full": "full",
+        "left_semi": "left_semi",
+        "left_anti": "left_anti",
+    }
     return frame.join(build(step["with"], read), exprs([step["on"]])[0], kinds[step["type"]])
 
 
@@ -109,8 +117,9 @@ STEPS = {
     "drop": lambda frame, step, read: frame.drop(*step["columns"]),
     "aggregate": lambda frame, step, read: frame.groupBy(*exprs(step["keys"])).agg(*exprs(step["aggs"])),
     "drop_duplicates": lambda frame, step, read: frame.dropDuplicates(step["columns"] or None),
-    "drop_duplicates_within_watermark":
-        lambda frame, step, read: frame.dropDuplicatesWithinWatermark(step["columns"] or None),
+    "drop_duplicates_within_watermark": lambda frame, step, read: frame.dropDuplicatesWithinWatermark(
+        step["columns"] or None
+    ),
     "distinct": lambda frame, step, read: frame.distinct(),
     "union": lambda frame, step, read: frame.union(build(step["with"], read)),
     "limit": lambda frame, step, read: frame.limit(step["n"]),
@@ -254,7 +263,7 @@ def stream_of(source):
 
 def run_until_whole(spark, case):
     for _ in range(20):
-        directory = pathlib.Path(tempfile.mkdtemp(prefix="parity-", dir="/dev/shm"))
+        directory = pathlib.Path(tempfile.mkdtemp(prefix="parity-", dir=MEMORY))
         try:
             return run(spark, case, directory)
         except Torn as torn:

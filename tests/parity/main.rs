@@ -2,8 +2,8 @@
 //!
 //! `goldens/*.json` hold the cases and what Spark 4.3 did with them; `generate.py`, which wrote them, says what they
 //! contain. Here each case is built through the public interface and run at parallelism 1, 2 and 4, its rows cut into
-//! record batches at random. What is compared, for every epoch: its number, the watermark it ran under, its rows, the rows of
-//! state kept afterwards, and whether rows were dropped as late.
+//! record batches at random. What is compared, for every epoch: its number, the watermark it ran under, its rows, the
+//! rows of state kept afterwards, and whether rows were dropped as late.
 //!
 //! `PARITY_CASE=name cargo test --test parity` runs one case.
 //!
@@ -47,7 +47,7 @@ macro_rules! groups {
     };
 }
 
-groups! { aggregates chains deduplication events filters late policies random sessions windows }
+groups! { aggregates chains deduplication events filters late plain policies random sessions windows }
 
 /// Runs the cases of a group and fails with everything that differs.
 fn check(group: &str) {

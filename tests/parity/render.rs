@@ -65,9 +65,9 @@ fn date(days: i32) -> String {
     chrono::DateTime::from_timestamp(seconds, 0).unwrap().format("%Y-%m-%d").to_string()
 }
 
-/// Lines of JSON, a row each.
+/// A line of JSON for each row.
 pub(crate) fn lines(rows: &[Value]) -> String {
-    rows.iter().map(|row| format!("{row}\n")).collect()
+    rows.iter().map(Value::to_string).collect::<Vec<_>>().join("\n")
 }
 
 /// Rows given as objects, as one batch.

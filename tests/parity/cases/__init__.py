@@ -1,6 +1,18 @@
 """The cases that `generate.py` runs on Spark, in groups; see there what a case is."""
 
-from cases import aggregates, chains, deduplication, events, filters, late, policies, random_inputs, sessions, windows
+from cases import (
+    aggregates,
+    chains,
+    deduplication,
+    events,
+    filters,
+    late,
+    plain,
+    policies,
+    random_inputs,
+    sessions,
+    windows,
+)
 
 GROUPS = {
     "aggregates": aggregates.CASES,
@@ -9,6 +21,7 @@ GROUPS = {
     "events": events.CASES,
     "filters": filters.CASES,
     "late": late.CASES,
+    "plain": plain.CASES,
     "policies": policies.CASES,
     "random": random_inputs.CASES,
     "sessions": sessions.CASES,

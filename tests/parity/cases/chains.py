@@ -1,8 +1,6 @@
 """Stateful operators above stateful operators."""
 
-from cases.tools import (
-    COUNT, aggregate, case, dedup, dedup_within, filter_, row, rows, select, watermark, with_column,
-)
+from cases.tools import COUNT, aggregate, case, dedup, dedup_within, filter_, row, rows, select, watermark, with_column
 
 MARKED = watermark("10 seconds")
 STEPS = [
@@ -38,26 +36,62 @@ CASES = [
     case("windows_of_windows_same_size", "2.6 2.3 2.4", STEPS, [MARKED, SMALL, above("5 seconds")]),
     case("windows_of_windows_keyed", "2.6", STEPS, [MARKED, SMALL, above("20 seconds", keys=["w"])]),
     case("windows_of_windows_sliding", "2.6", STEPS, [MARKED, SMALL, above("10 seconds", "5 seconds")]),
-    case("windows_of_smaller_windows", "2.6 2.4", STEPS,
-         [MARKED, aggregate(["window(t, '10 seconds')", "w"], COUNT), above("2 seconds")]),
-    case("windows_of_window_times", "2.6 2.8", STEPS,
-         [MARKED, SMALL, with_column("last", "window_time(window)"), above("10 seconds", column="last")]),
-    case("windows_of_windows_of_windows", "2.6", STEPS + [rows(300)],
-         [MARKED, SMALL, above("10 seconds"),
-          aggregate(["window(window, '1 minute')"], ["sum(n) AS n", "sum(parts) AS parts"])]),
-    case("windows_of_windows_off", "2.6 3.6", STEPS, [MARKED, SMALL, above("10 seconds")],
-         config={"noDataEpochs.enabled": False}),
-    case("windows_of_windows_empty_files", "2.6 3.6", [[], rows(1), [], rows(30), [], rows(60), []],
-         [MARKED, SMALL, above("10 seconds")]),
+    case(
+        "windows_of_smaller_windows",
+        "2.6 2.4",
+        STEPS,
+        [MARKED, aggregate(["window(t, '10 seconds')", "w"], COUNT), above("2 seconds")],
+    ),
+    case(
+        "windows_of_window_times",
+        "2.6 2.8",
+        STEPS,
+        [MARKED, SMALL, with_column("last", "window_time(window)"), above("10 seconds", column="last")],
+    ),
+    case(
+        "windows_of_windows_of_windows",
+        "2.6",
+        STEPS + [rows(300)],
+        [
+            MARKED,
+            SMALL,
+            above("10 seconds"),
+            aggregate(["window(window, '1 minute')"], ["sum(n) AS n", "sum(parts) AS parts"]),
+        ],
+    ),
+    case(
+        "windows_of_windows_off",
+        "2.6 3.6",
+        STEPS,
+        [MARKED, SMALL, above("10 seconds")],
+        config={"noDataEpochs.enabled": False},
+    ),
+    case(
+        "windows_of_windows_empty_files",
+        "2.6 3.6",
+        [[], rows(1), [], rows(30), [], rows(60), []],
+        [MARKED, SMALL, above("10 seconds")],
+    ),
     case("windows_of_filtered_windows", "2.6 2.7", STEPS, [MARKED, SMALL, filter_("n > 0"), above("10 seconds")]),
-    case("windows_of_renamed_windows", "2.6 2.8", STEPS,
-         [MARKED, SMALL, select("window AS span", "n"), above("10 seconds", column="span")]),
+    case(
+        "windows_of_renamed_windows",
+        "2.6 2.8",
+        STEPS,
+        [MARKED, SMALL, select("window AS span", "n"), above("10 seconds", column="span")],
+    ),
     case("windows_of_times", "2.6", STEPS, [MARKED, aggregate(["t"], COUNT), above("10 seconds", column="t")]),
-    case("times_of_windows", "2.6 2.8", STEPS,
-         [MARKED, SMALL, aggregate(["window_time(window) AS last"], ["sum(n) AS n"])]),
-    case("late_rows_counted_by_both", "2.4 2.6",
-         [rows(30), rows(1, 2, 31), rows(50), rows(10, 39, 41), rows(90), rows(40, 79, 81), rows(140)],
-         [MARKED, SMALL, above("10 seconds")]),
+    case(
+        "times_of_windows",
+        "2.6 2.8",
+        STEPS,
+        [MARKED, SMALL, aggregate(["window_time(window) AS last"], ["sum(n) AS n"])],
+    ),
+    case(
+        "late_rows_counted_by_both",
+        "2.4 2.6",
+        [rows(30), rows(1, 2, 31), rows(50), rows(10, 39, 41), rows(90), rows(40, 79, 81), rows(140)],
+        [MARKED, SMALL, above("10 seconds")],
+    ),
     case("delay_zero_chain", "2.6 2.3", STEPS, [watermark("0 seconds"), SMALL, above("10 seconds")]),
     case("dedup_then_windows_of_windows", "2.6 5.1", STEPS, [MARKED, dedup("t"), SMALL, above("10 seconds")]),
     case("within_then_windows_of_windows", "2.6 5.2", STEPS, [MARKED, dedup_within("v"), SMALL, above("10 seconds")]),

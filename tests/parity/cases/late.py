@@ -21,22 +21,41 @@ CASES = [
     case("late_rows_at_once", "2.3 2.4", STEPS, [watermark("6 seconds"), SPANS], feed="together"),
     case("late_rows_at_once_update", "2.3 2.4", STEPS, [watermark("6 seconds"), SPANS], mode="update", feed="together"),
     case(
-        "late_rows_without_no_data_epochs", "2.3 2.4 3.6", STEPS, [watermark("6 seconds"), SPANS],
+        "late_rows_without_no_data_epochs",
+        "2.3 2.4 3.6",
+        STEPS,
+        [watermark("6 seconds"), SPANS],
         config={"noDataEpochs.enabled": False},
     ),
     case("late_rows_by_time", "2.4", STEPS, [watermark("6 seconds"), aggregate(["t", "w"], COUNT)]),
     case(
-        "late_rows_by_time_update", "2.4", [*STEPS, [row(84, "q"), row(84, "q", micros=1)]],
-        [watermark("6 seconds"), aggregate(["t", "w"], COUNT)], mode="update",
+        "late_rows_by_time_update",
+        "2.4",
+        [*STEPS, [row(84, "q"), row(84, "q", micros=1)]],
+        [watermark("6 seconds"), aggregate(["t", "w"], COUNT)],
+        mode="update",
     ),
-    case("late_rows_within_one_file", "1.2 2.3", [rows(100, 1, 50, 2), rows(200, 3, 95)], [watermark("1 second"), SPANS]),
     case(
-        "window_open_but_row_behind", "2.4", [rows(18), rows(11, 12), rows(10), rows(20), rows(19), rows(50)],
+        "late_rows_within_one_file", "1.2 2.3", [rows(100, 1, 50, 2), rows(200, 3, 95)], [watermark("1 second"), SPANS]
+    ),
+    case(
+        "window_open_but_row_behind",
+        "2.4",
+        [rows(18), rows(11, 12), rows(10), rows(20), rows(19), rows(50)],
         [watermark("1 second"), SPANS],
     ),
     case(
-        "window_end_one_millisecond_away", "2.4",
-        [[row(20.001)], [row(5, "k"), row(15, "k")], [row(20.999)], [row(15, "l")], [row(21)], [row(15, "m")], [row(22)]],
+        "window_end_one_millisecond_away",
+        "2.4",
+        [
+            [row(20.001)],
+            [row(5, "k"), row(15, "k")],
+            [row(20.999)],
+            [row(15, "l")],
+            [row(21)],
+            [row(15, "m")],
+            [row(22)],
+        ],
         [watermark("1 second"), SPANS],
     ),
 ]

@@ -3,7 +3,18 @@
 import random
 
 from cases.tools import (
-    COUNT, aggregate, case, dedup, dedup_within, filter_, read, row, select, streams, union, watermark,
+    COUNT,
+    aggregate,
+    case,
+    dedup,
+    dedup_within,
+    filter_,
+    read,
+    row,
+    select,
+    streams,
+    union,
+    watermark,
 )
 
 FUNCTIONS = ("count(*) AS n", "sum(v) AS s", "min(v) AS lo", "max(v) AS hi")
@@ -11,22 +22,22 @@ MARKED = watermark("7 seconds")
 SPANS = aggregate(["window(t, '10 seconds')", "w"], FUNCTIONS)
 
 
-def moment(random, centre):
+def moment(chosen, centre):
     """A time near `centre`: mostly any, often on a whole or half window, sometimes right beside one."""
-    seconds = centre + random.gauss(0, 8)
-    kind = random.random()
+    seconds = centre + chosen.gauss(0, 8)
+    kind = chosen.random()
     if kind < 0.06:
         return None, 0
     if kind < 0.30:
         return round(seconds / 5) * 5, 0
     if kind < 0.45:
-        return round(seconds / 5) * 5, random.choice([-1000, -1, 1, 999, 1000])
-    return round(seconds, random.choice([0, 1, 3, 6])), 0
+        return round(seconds / 5) * 5, chosen.choice([-1000, -1, 1, 999, 1000])
+    return round(seconds, chosen.choice([0, 1, 3, 6])), 0
 
 
-def random_row(random, centre):
-    seconds, micros = moment(random, centre)
-    return row(seconds, random.choice(["a", "b", "c", None]), random.choice([None, 0, *range(-9, 10)]), micros)
+def random_row(chosen, centre):
+    seconds, micros = moment(chosen, centre)
+    return row(seconds, chosen.choice(["a", "b", "c", None]), chosen.choice([None, 0, *range(-9, 10)]), micros)
 
 
 def steps(seed, speed=13):
@@ -51,11 +62,15 @@ CASES = [
     *several("tumbling_update", "2.3 2.4 3.5", [MARKED, SPANS], range(4, 7), "update"),
     *several("tumbling_complete", "1.4 3.5", [MARKED, SPANS], [7], "complete"),
     *several(
-        "sliding", "3.1 3.5", [MARKED, aggregate(["window(t, '10 seconds', '4 seconds', '-1 second')", "w"])], [8, 9],
+        "sliding", "3.1 3.5", [MARKED, aggregate(["window(t, '10 seconds', '4 seconds', '-1 second')", "w"])], [8, 9]
     ),
     *several(
-        "sliding_update", "3.1 3.5", [MARKED, aggregate(["window(t, '12 seconds', '5 seconds', '2 seconds')"])], [10, 11],
-        "update", feed="together",
+        "sliding_update",
+        "3.1 3.5",
+        [MARKED, aggregate(["window(t, '12 seconds', '5 seconds', '2 seconds')"])],
+        [10, 11],
+        "update",
+        feed="together",
     ),
     *several("time_key", "2.4 2.5", [MARKED, aggregate(["t"], COUNT)], [12, 13]),
     *several("words", "3.4 3.6", [MARKED, aggregate(["w"], FUNCTIONS)], [14], "update"),
@@ -65,12 +80,24 @@ CASES = [
     *several("sessions", "3.2", [MARKED, aggregate(["session_window(t, '4 seconds')", "w"])], [22, 23, 24]),
     *several("sessions_complete", "3.2", [aggregate(["session_window(t, '3 seconds')", "w"])], [25], "complete"),
     *several(
-        "sessions_by_row", "3.2",
-        [MARKED, aggregate(["session_window(t, CASE WHEN v > 3 THEN '9 seconds' WHEN v > 0 THEN '3 seconds' "
-                            "WHEN v = 0 THEN '0 seconds' ELSE '1 second' END)", "w"])], [26, 27],
+        "sessions_by_row",
+        "3.2",
+        [
+            MARKED,
+            aggregate(
+                [
+                    "session_window(t, CASE WHEN v > 3 THEN '9 seconds' WHEN v > 0 THEN '3 seconds' "
+                    "WHEN v = 0 THEN '0 seconds' ELSE '1 second' END)",
+                    "w",
+                ]
+            ),
+        ],
+        [26, 27],
     ),
     *several(
-        "chain", "2.6 2.3", [MARKED, SPANS, aggregate(["window(window, '20 seconds')"], ["sum(n) AS n", "max(hi) AS hi"])],
+        "chain",
+        "2.6 2.3",
+        [MARKED, SPANS, aggregate(["window(window, '20 seconds')"], ["sum(n) AS n", "max(hi) AS hi"])],
         [28, 29, 30],
     ),
     *several("dedup_chain", "2.6 5.1", [MARKED, dedup("t"), SPANS], [31, 32]),
@@ -78,8 +105,14 @@ CASES = [
     *several("filter_above", "2.7", [MARKED, SPANS, filter_("w <> 'b'"), select("window.end", "w", "hi")], [35]),
     *several("off", "3.6", [MARKED, SPANS], [36], config={"noDataEpochs.enabled": False}),
     *(
-        case(f"random_union_{seed}", "2.2", None, [read("a"), MARKED, union(read("b"), watermark("3 seconds")), SPANS],
-             inputs=two_streams(seed), config={"multipleWatermarkPolicy": policy})
+        case(
+            f"random_union_{seed}",
+            "2.2",
+            None,
+            [read("a"), MARKED, union(read("b"), watermark("3 seconds")), SPANS],
+            inputs=two_streams(seed),
+            config={"multipleWatermarkPolicy": policy},
+        )
         for seed, policy in [(40, "min"), (42, "max")]
     ),
 ]
