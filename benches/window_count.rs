@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex};
 use hashbrown::HashMap;
 use millstream::arrow::array::AsArray;
 use millstream::arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use millstream::arrow::record_batch::RecordBatch;
 use millstream::prelude::*;
 use support::{Words, peak_memory_mb, report, timed};
 
@@ -46,6 +47,8 @@ fn main() {
         let before = peak_memory_mb();
         let (found, seconds) = timed(|| millstream(directory.path()));
         ours.push(seconds);
+        let expected: Counts = expected.into_iter().map(|(start, word, count)| ((start, word), count)).collect();
+        let found = counts_of(found);
         if run == 0 {
             println!("peak memory: {before:?} MB after the loop, {:?} MB after millstream", peak_memory_mb());
         }
@@ -82,44 +85,79 @@ fn generate(directory: &Path, lines: usize) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What one would write for this job alone.
-fn loop_on_two_threads(directory: &Path) -> Counts {
-    let mut open = Counts::new();
-    let mut closed = Counts::new();
+/// One thread's half of the job: words as numbers, and of each window the counts by these.
+#[derive(Default)]
+struct Half {
+    ids: HashMap<Box<[u8]>, u32>,
+    words: Vec<Box<[u8]>>,
+    windows: HashMap<i64, HashMap<u32, i64>>,
+    highest: i64,
+}
+
+impl Half {
+    fn count(&mut self, text: &[u8]) {
+        for line in text.split(|byte| *byte == b'\n').filter(|line| line.len() > 20) {
+            let time = seconds(&line[..19]);
+            self.highest = self.highest.max(time);
+            let counts = self.windows.entry(time - time.rem_euclid(WINDOW)).or_default();
+            for word in line[20..].split(|byte| *byte == b' ') {
+                let id = if let Some(id) = self.ids.get(word) {
+                    *id
+                } else {
+                    let id = u32::try_from(self.words.len()).expect("few words");
+                    self.words.push(word.into());
+                    self.ids.insert(word.into(), id);
+                    id
+                };
+                *counts.entry(id).or_default() += 1;
+            }
+        }
+    }
+}
+
+/// What one would write for this job alone: each thread counts half of every file into its own windows, and the windows that
+/// are closed are put together.
+fn loop_on_two_threads(directory: &Path) -> Vec<(i64, Vec<u8>, i64)> {
+    let (mut left, mut right) = (Half::default(), Half::default());
+    let mut closed = Vec::new();
     let mut watermark = 0;
     for file in 0..FILES {
         let text = std::fs::read(path(directory, file)).expect("the input can be read");
         let middle = text.len() / 2;
         let cut = middle + text[middle..].iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let (left, right) = text.split_at(cut);
-        let (left, right) = std::thread::scope(|scope| {
-            let right = scope.spawn(|| count(right));
-            (count(left), right.join().expect("counting does not panic"))
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| right.count(&text[cut..]));
+            left.count(&text[..cut]);
+            other.join().expect("counting does not panic");
         });
-        for ((window, word), times) in left.1.into_iter().chain(right.1) {
-            *open.entry((window, word.to_vec())).or_default() += times;
-        }
-        closed.extend(open.extract_if(|(start, _), _| start + WINDOW <= watermark));
-        watermark = watermark.max(left.0.max(right.0) - DELAY);
+        close(&mut left, &mut right, watermark, &mut closed);
+        watermark = watermark.max(left.highest.max(right.highest) - DELAY);
     }
     // The epoch without input that follows the last one.
-    closed.extend(open.extract_if(|(start, _), _| start + WINDOW <= watermark));
+    close(&mut left, &mut right, watermark, &mut closed);
     closed
 }
 
-/// The highest time, and the counts.
-fn count(text: &[u8]) -> (i64, HashMap<(i64, &[u8]), i64>) {
-    let mut counts: HashMap<(i64, &[u8]), i64> = HashMap::new();
-    let mut highest = i64::MIN;
-    for line in text.split(|byte| *byte == b'\n').filter(|line| line.len() > 20) {
-        let time = seconds(&line[..19]);
-        highest = highest.max(time);
-        let window = time - time.rem_euclid(WINDOW);
-        for word in line[20..].split(|byte| *byte == b' ') {
-            *counts.entry((window, word)).or_default() += 1;
+fn close(left: &mut Half, right: &mut Half, watermark: i64, closed: &mut Vec<(i64, Vec<u8>, i64)>) {
+    let is_closed = |start: &i64| start + WINDOW <= watermark;
+    let mut ended: Vec<(i64, HashMap<u32, i64>)> = left.windows.extract_if(|start, _| is_closed(start)).collect();
+    for (start, counts) in right.windows.extract_if(|start, _| is_closed(start)) {
+        let place = ended.iter().position(|(other, _)| *other == start);
+        let place = place.unwrap_or_else(|| {
+            ended.push((start, HashMap::new()));
+            ended.len() - 1
+        });
+        for (id, count) in counts {
+            let word = &right.words[id as usize];
+            match left.ids.get(word) {
+                Some(id) => *ended[place].1.entry(*id).or_default() += count,
+                None => closed.push((start, word.to_vec(), count)),
+            }
         }
     }
-    (highest, counts)
+    for (start, counts) in ended {
+        closed.extend(counts.into_iter().map(|(id, count)| (start, left.words[id as usize].to_vec(), count)));
+    }
 }
 
 /// The seconds since 1970 of `yyyy-MM-dd HH:mm:ss`, by the days of the civil calendar.
@@ -135,8 +173,8 @@ fn seconds(text: &[u8]) -> i64 {
     days * 86_400 + number(11..13) * 3600 + number(14..16) * 60 + number(17..19)
 }
 
-fn millstream(directory: &Path) -> Counts {
-    let run = || -> Result<Counts> {
+fn millstream(directory: &Path) -> Vec<RecordBatch> {
+    let run = || -> Result<Vec<RecordBatch>> {
         let session = Session::builder().build()?;
         let lines =
             session.read_stream().option("maxFilesPerTrigger", 1).text(directory.to_string_lossy().into_owned());
@@ -156,15 +194,19 @@ fn millstream(directory: &Path) -> Counts {
         counts.write_stream().foreach_batch(keep).trigger(Trigger::available_now()).start()?.await_termination()?;
         session.stop()?;
         let batches = std::mem::take(&mut *found.lock().expect("nobody panics"));
-        let mut counts = Counts::new();
-        for batch in batches {
-            let starts = batch.column(0).as_struct().column(0).as_primitive::<TimestampMicrosecondType>().clone();
-            let (words, times) = (batch.column(1).as_string::<i32>(), batch.column(2).as_primitive::<Int64Type>());
-            for ((start, word), times) in starts.values().iter().zip(words).zip(times.values()) {
-                counts.insert((start / 1_000_000, word.unwrap_or_default().as_bytes().to_vec()), *times);
-            }
-        }
-        Ok(counts)
+        Ok(batches)
     };
     run().expect("the query runs")
+}
+
+fn counts_of(batches: Vec<RecordBatch>) -> Counts {
+    let mut counts = Counts::new();
+    for batch in batches {
+        let starts = batch.column(0).as_struct().column(0).as_primitive::<TimestampMicrosecondType>().clone();
+        let (words, times) = (batch.column(1).as_string::<i32>(), batch.column(2).as_primitive::<Int64Type>());
+        for ((start, word), times) in starts.values().iter().zip(words).zip(times.values()) {
+            counts.insert((start / 1_000_000, word.unwrap_or_default().as_bytes().to_vec()), *times);
+        }
+    }
+    counts
 }

@@ -1,7 +1,7 @@
 //! Orders that are sent again and again, each let through once; an id is remembered for ten minutes of event time.
 //!
 //! Run:    cargo run --example deduplicate
-//!         (reads `assets/lines/orders.txt`, block by block, and ends)
+//!         (reads `assets/events/orders.txt`, block by block, and ends)
 //! Live:   nc -lk 9999    in one terminal, then
 //!         cargo run --example deduplicate -- --host localhost --port 9999    in another; Ctrl-C ends it.
 //!         Type lines such as  2021-10-01 09:30:00,order-1
@@ -14,7 +14,7 @@ use millstream::prelude::*;
 fn main() -> Result<()> {
     env_logger::init();
     let session = Session::builder().app_name("deduplicate").build()?;
-    let lines = support::Lines::new(&session, include_str!("../assets/lines/orders.txt"));
+    let lines = support::Lines::new(&session, include_str!("../assets/events/orders.txt"));
 
     let orders = lines
         .timed()

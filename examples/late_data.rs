@@ -1,7 +1,7 @@
 //! The story of a late line: windows of five minutes wait ten minutes for it, and one comes later still.
 //!
 //! Run:    cargo run --example late_data
-//!         (reads `assets/lines/late.txt`, block by block, and ends)
+//!         (reads `assets/events/late.txt`, block by block, and ends)
 //! Live:   nc -lk 9999    in one terminal, then
 //!         cargo run --example late_data -- --host localhost --port 9999    in another; Ctrl-C ends it
 //! Prints: the final counts of each window once the watermark has passed its end; where the watermark stands after each
@@ -14,7 +14,7 @@ use millstream::prelude::*;
 fn main() -> Result<()> {
     env_logger::init();
     let session = Session::builder().app_name("late-data").build()?;
-    let lines = support::Lines::new(&session, include_str!("../assets/lines/late.txt"));
+    let lines = support::Lines::new(&session, include_str!("../assets/events/late.txt"));
 
     let words = lines.timed().select((col("eventTime"), explode(split(col("text"), " ")).alias("word")));
     let counts =

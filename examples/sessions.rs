@@ -1,7 +1,7 @@
 //! Visits of users: events less than five minutes apart belong to one session.
 //!
 //! Run:    cargo run --example sessions
-//!         (reads `assets/lines/visits.txt`, block by block, and ends)
+//!         (reads `assets/events/visits.txt`, block by block, and ends)
 //! Live:   nc -lk 9999    in one terminal, then
 //!         cargo run --example sessions -- --host localhost --port 9999    in another; Ctrl-C ends it.
 //!         Type lines such as  2021-10-01 09:30:00,ada
@@ -14,7 +14,7 @@ use millstream::prelude::*;
 fn main() -> Result<()> {
     env_logger::init();
     let session = Session::builder().app_name("sessions").build()?;
-    let lines = support::Lines::new(&session, include_str!("../assets/lines/visits.txt"));
+    let lines = support::Lines::new(&session, include_str!("../assets/events/visits.txt"));
 
     let visits = lines
         .timed()

@@ -1,7 +1,7 @@
 //! Counts words in windows of five minutes of event time, and prints the counts that changed.
 //!
 //! Run:    cargo run --example window_count
-//!         (reads `assets/lines/projects.txt`, block by block, and ends)
+//!         (reads `assets/events/projects.txt`, block by block, and ends)
 //! Live:   nc -lk 9999    in one terminal, then
 //!         cargo run --example window_count -- --host localhost --port 9999    in another; Ctrl-C ends it.
 //!         Type lines such as  2021-10-01 09:30:00,Apache Spark
@@ -14,7 +14,7 @@ use millstream::prelude::*;
 fn main() -> Result<()> {
     env_logger::init();
     let session = Session::builder().app_name("window-count").build()?;
-    let lines = support::Lines::new(&session, include_str!("../assets/lines/projects.txt"));
+    let lines = support::Lines::new(&session, include_str!("../assets/events/projects.txt"));
 
     let words = lines.timed().select((col("eventTime"), explode(split(col("text"), " ")).alias("word")));
     let counts =

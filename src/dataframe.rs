@@ -370,8 +370,8 @@ fn print(text: &str) -> Result<()> {
 
 /// The section of an explain that says what bounds the state; empty without state.
 pub(crate) fn state_text(bounds: &[StateBound]) -> String {
-    let lines: String = bounds.iter().map(|bound| format!("{bound}\n")).collect();
-    if lines.is_empty() { lines } else { format!("\n== State ==\n{lines}") }
+    let lines: Vec<String> = bounds.iter().map(ToString::to_string).collect();
+    if lines.is_empty() { String::new() } else { format!("\n== State ==\n{}\n", lines.join("\n")) }
 }
 
 impl fmt::Debug for DataFrame {

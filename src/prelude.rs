@@ -11,7 +11,9 @@ pub use crate::expr::{Expr, IntoCondition, IntoExprs, IntoNames, IntoOperand, Sc
 pub use crate::grouped::GroupedData;
 pub use crate::memory_stream::MemoryStream;
 pub use crate::observability::{QueryIdleEvent, QueryStartedEvent, QueryTerminatedEvent};
-pub use crate::observability::{StreamingQueryListener, StreamingQueryProgress, StreamingQueryStatus};
+pub use crate::observability::{
+    StreamingQueryListener, StreamingQueryProgress, StreamingQueryStatus, WatermarkNodeStatus, WatermarkStatus,
+};
 pub use crate::operator::{CountBy, Explode};
 pub use crate::plan::JoinType;
 pub use crate::plan::topology::{Topology, TopologyBuilder};

@@ -12,7 +12,7 @@ pub(crate) const VOCABULARY: usize = 100_000;
 /// Words drawn by Zipf's law (exponent 1), the same ones for the same seed.
 pub(crate) struct Words {
     state: u64,
-    words: Vec<Vec<u8>>,
+    vocabulary: Vec<Vec<u8>>,
     cumulative: Vec<f64>,
 }
 
@@ -21,13 +21,13 @@ impl Words {
     pub(crate) fn new(seed: u64) -> Self {
         let mut state = seed;
         let letter = |state: &mut u64| b'a' + (next(state) % 26) as u8;
-        let words = (0..VOCABULARY).map(|_| (0..3 + next(&mut state) % 7).map(|_| letter(&mut state)).collect());
-        let words = words.collect();
+        let vocabulary = (0..VOCABULARY).map(|_| (0..3 + next(&mut state) % 7).map(|_| letter(&mut state)).collect());
+        let vocabulary = vocabulary.collect();
         let mut cumulative: Vec<f64> = Vec::with_capacity(VOCABULARY);
         for rank in 1..=VOCABULARY {
             cumulative.push(cumulative.last().copied().unwrap_or(0.0) + 1.0 / rank as f64);
         }
-        Self { state, words, cumulative }
+        Self { state, vocabulary, cumulative }
     }
 
     /// The next word.
@@ -35,7 +35,7 @@ impl Words {
         let total = self.cumulative[VOCABULARY - 1];
         let draw = (next(&mut self.state) >> 11) as f64 / (1_u64 << 53) as f64 * total;
         let rank = self.cumulative.partition_point(|bound| *bound < draw);
-        &self.words[rank.min(VOCABULARY - 1)]
+        &self.vocabulary[rank.min(VOCABULARY - 1)]
     }
 
     /// A number below `bound`.

@@ -45,7 +45,7 @@ pub(crate) enum Event {
     /// The planned epoch has begun at all sources.
     Planned,
     /// A task has done its part.
-    Acked(EpochAck),
+    Acked(Box<EpochAck>),
     /// The epoch is committed.
     Committed,
     /// Somebody waits, under this number, until everything available is committed.
@@ -178,7 +178,7 @@ impl EpochMachine {
             Event::Stop => self.is_stopping = true,
             Event::Latest(available) => return self.latest(available, now),
             Event::Planned => self.planned(now),
-            Event::Acked(ack) => return self.acked(ack, now),
+            Event::Acked(ack) => return self.acked(*ack, now),
             Event::Committed => {
                 self.phase = Phase::Idle;
                 self.schedule.epoch_ended();

@@ -17,7 +17,13 @@ fn no_watermarks() -> WatermarkTracker {
 }
 
 fn ack(task: u32, epoch: Epoch) -> Event {
-    Event::Acked(EpochAck { task: TaskId(task), epoch, report: TaskReport::default(), snapshot: None, prepared: None })
+    Event::Acked(Box::new(EpochAck {
+        task: TaskId(task),
+        epoch,
+        report: TaskReport::default(),
+        snapshot: None,
+        prepared: None,
+    }))
 }
 
 fn latest(offset: i64) -> Event {
@@ -248,7 +254,7 @@ fn timed_ack(epoch: Epoch, seconds: i64) -> Event {
     let times = EventTimes { count: 1, min_ms: max_ms, max_ms, ..EventTimes::default() };
     let mut report = TaskReport::default();
     report.operator.event_times = Some(times);
-    Event::Acked(EpochAck { task: TaskId(0), epoch, report, snapshot: None, prepared: None })
+    Event::Acked(Box::new(EpochAck { task: TaskId(0), epoch, report, snapshot: None, prepared: None }))
 }
 
 #[test]

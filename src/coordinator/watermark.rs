@@ -196,7 +196,7 @@ impl WatermarkTracker {
 
     /// What is known of each node.
     pub(crate) fn reports(&self, now: i64) -> Vec<NodeReport> {
-        let chosen = self.chosen(now).map(|node| std::ptr::from_ref(node));
+        let chosen = self.chosen(now).map(std::ptr::from_ref);
         let report = |node: &NodeState| NodeReport {
             name: node.spec.name.clone(),
             delay: node.spec.delay,

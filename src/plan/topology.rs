@@ -163,7 +163,7 @@ impl Topology {
     }
 
     /// The numbers of all nodes: each before what it reads, and of what it reads the first input's before the second's.
-    pub(crate) fn from_the_output_down(&self) -> Vec<usize> {
+    pub(crate) fn nodes_from_output_down(&self) -> Vec<usize> {
         let is_read = |index: usize| self.edges.iter().any(|edge| edge.from.0 == index);
         let mut found = Vec::new();
         for index in (0..self.nodes.len()).filter(|index| !is_read(*index)) {

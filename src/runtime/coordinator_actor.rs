@@ -309,7 +309,7 @@ impl CoordinatorActor {
     fn show_watermark(&self, now: i64) {
         let tracker = self.parts.machine.watermarks();
         if tracker.has_nodes() {
-            let status = self.parts.facts.watermark_status(tracker, now);
+            let status = Facts::watermark_status(tracker, now);
             self.parts.state.set_watermark(status);
         }
     }
@@ -509,7 +509,7 @@ impl Handler<Report> for CoordinatorActor {
 
     fn handle(&mut self, report: Report, ctx: &mut Self::Context) {
         match report {
-            Report::Ack(ack) => self.tell_machine(Event::Acked(*ack), ctx),
+            Report::Ack(ack) => self.tell_machine(Event::Acked(ack), ctx),
             Report::Fault(task, error) => {
                 let context = format!("epoch {}, actor {}", self.parts.machine.epoch(), self.task_name(task));
                 self.end(Err(error.context(context)), ctx);

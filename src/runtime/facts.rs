@@ -153,7 +153,7 @@ impl Facts {
     }
 
     /// Where the watermark stands, for people.
-    pub(super) fn watermark_status(&self, tracker: &WatermarkTracker, now: i64) -> WatermarkStatus {
+    pub(super) fn watermark_status(tracker: &WatermarkTracker, now: i64) -> WatermarkStatus {
         let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let node = |report: NodeReport| WatermarkNodeStatus {
             delay_ms: millis(report.delay),

@@ -97,13 +97,13 @@ impl LateRows {
                 columns[*place] = column.clone();
             }
         }
-        columns.extend(self.reasons(epoch, dropper, rows, count));
+        columns.extend(Self::reasons(epoch, dropper, rows, count));
         let options = RecordBatchOptions::new().with_row_count(Some(count));
         Ok(RecordBatch::try_new_with_options(self.stream.schema(), columns, &options)?)
     }
 
     /// The columns that say why, in the order of [`schema`].
-    fn reasons(&self, epoch: Epoch, dropper: &Dropper, rows: &DroppedRows, count: usize) -> [ArrayRef; 5] {
+    fn reasons(epoch: Epoch, dropper: &Dropper, rows: &DroppedRows, count: usize) -> [ArrayRef; 5] {
         let watermark = rows.watermark_ms.map(|millis| millis.saturating_mul(1000));
         let lateness: Int64Array = match (&rows.times, rows.watermark_ms) {
             (Some(times), Some(watermark_ms)) => {

@@ -259,7 +259,7 @@ fn roles(topology: &Topology, graph: &ExecutionGraph) -> Roles {
         }
     }
     // The half in front of an exchange reports together with the one behind it.
-    for index in topology.from_the_output_down() {
+    for index in topology.nodes_from_output_down() {
         let Some((_, None, tasks)) = operators.iter().find(|(operator, _, _)| *operator == index) else { continue };
         let halves = operators.iter().filter(|(_, half_of, _)| half_of.is_some_and(|of| of.index() == index));
         let tasks = tasks.iter().chain(halves.flat_map(|(_, _, tasks)| tasks)).copied().collect();

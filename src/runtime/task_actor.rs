@@ -156,7 +156,7 @@ impl<T: Task> TaskActor<T> {
                 Effect::Credit(to, grant) => self.credit(to, grant),
                 Effect::Ack(ack) => {
                     trace::acked(&self.sentinel.0.path, &ack);
-                    post(&self.sentinel.0.coordinator, Report::Ack(Box::new(ack)));
+                    post(&self.sentinel.0.coordinator, Report::Ack(ack));
                 }
                 Effect::Fetch(_) | Effect::Write(_) => T::start_blocking(effect, &self.sentinel.0.io, ctx),
                 Effect::Ended => ctx.stop(),

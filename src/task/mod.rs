@@ -179,7 +179,7 @@ pub(crate) enum Effect {
     /// Carry credit back to the sender of a channel.
     Credit(Peer, Grant),
     /// Tell the coordinator.
-    Ack(EpochAck),
+    Ack(Box<EpochAck>),
     /// Read rows where blocking is allowed, and answer with `SourceTask::fetched`.
     Fetch(Reader),
     /// Write rows where blocking is allowed, and answer with `SinkTask::written`.

@@ -169,7 +169,13 @@ impl OperatorTask {
         if cfg!(debug_assertions) {
             report.check_balance()?;
         }
-        effects.push(Effect::Ack(EpochAck { task: self.id, epoch: barrier.epoch, report, snapshot, prepared: None }));
+        effects.push(Effect::Ack(Box::new(EpochAck {
+            task: self.id,
+            epoch: barrier.epoch,
+            report,
+            snapshot,
+            prepared: None,
+        })));
         Ok(())
     }
 

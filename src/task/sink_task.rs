@@ -152,13 +152,13 @@ impl SinkTask {
             self.epoch = barrier.epoch + 1;
             let report = mem::take(&mut self.report);
             let prepared = Some(prepared);
-            effects.push(Effect::Ack(EpochAck {
+            effects.push(Effect::Ack(Box::new(EpochAck {
                 task: self.id,
                 epoch: barrier.epoch,
                 report,
                 snapshot: None,
                 prepared,
-            }));
+            })));
         }
     }
 

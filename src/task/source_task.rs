@@ -176,7 +176,7 @@ impl SourceTask {
         self.flush(effects);
         let report = mem::take(&mut self.report);
         let ack = EpochAck { task: self.id, epoch: barrier.epoch, report, snapshot: None, prepared: None };
-        effects.push(Effect::Ack(ack));
+        effects.push(Effect::Ack(Box::new(ack)));
     }
 
     fn flush(&mut self, effects: &mut Vec<Effect>) {

@@ -81,7 +81,7 @@ fn conditions_and_values_are_given_in_every_shape() {
 }
 
 #[test]
-fn event_time_plans_compile_and_say_that_they_are_to_come() {
+fn event_time_plans_have_a_schema_and_what_is_to_come_says_so() {
     let session = session();
     let stream = MemoryStream::new(&session, "eventTime TIMESTAMP, word STRING").to_df();
     let marked = stream.with_watermark("eventTime", "10 minutes");
@@ -89,9 +89,12 @@ fn event_time_plans_compile_and_say_that_they_are_to_come() {
     let sliding = stream.group_by(window_sliding("eventTime", Duration::from_mins(10), "5 minutes")).count();
     let shifted = stream.group_by(window_sliding_from("eventTime", "10 minutes", "5 minutes", "2 minutes")).count();
     let sessions = stream.group_by((session_window("eventTime", "5 minutes"), "word")).count();
-    let deduplicated = stream.drop_duplicates_within_watermark(["word"]);
+    let deduplicated = marked.drop_duplicates_within_watermark(["word"]);
+    for plan in [&marked, &keyed, &sliding, &shifted, &sessions, &deduplicated] {
+        assert!(plan.schema().is_ok(), "{plan:?}");
+    }
     let joined = stream.join(&table(&session), "word = s", JoinType::LeftSemi);
-    for plan in [marked, keyed, sliding, shifted, sessions, deduplicated, joined, stream.observe("n", [count("*")])] {
+    for plan in [joined, stream.observe("n", [count("*")])] {
         assert!(plan.schema().unwrap_err().message().contains("not supported on streams yet"), "{plan:?}");
     }
 }
@@ -477,16 +480,8 @@ fn what_is_to_come_is_built_and_refused_at_the_start() {
     let session = session();
     let stream = MemoryStream::new(&session, "t TIMESTAMP, word STRING").to_df();
     stream.create_or_replace_temp_view("events");
-    for plan in [
-        stream.with_watermark(col("t"), Duration::from_mins(10)).select("word"),
-        session.sql("SELECT window(t, '10 minutes', '5 minutes', '2 minutes'), count(*) FROM events GROUP BY 1"),
-        stream.select([window_time("t")]),
-        stream.distinct(),
-        stream.drop_duplicates(["word"]),
-        stream.join_using(&stream, ["word"], JoinType::Inner),
-        session.sql("SELECT DISTINCT word FROM events"),
-        stream.observe("n", count_all().alias("rows")),
-    ] {
+    for plan in [stream.join_using(&stream, ["word"], JoinType::Inner), stream.observe("n", count_all().alias("rows"))]
+    {
         let said = plan.write_stream().format("noop").start().unwrap_err();
         assert!(said.message().contains("not supported"), "{plan:?}: {said}");
     }
@@ -495,12 +490,42 @@ fn what_is_to_come_is_built_and_refused_at_the_start() {
 }
 
 #[test]
+fn event_time_runs_as_documented() {
+    let session = session();
+    let stream = MemoryStream::new(&session, "t TIMESTAMP, word STRING").to_df();
+    stream.create_or_replace_temp_view("events");
+    let marked = stream.with_watermark(col("t"), Duration::from_mins(10));
+    let windows = marked.group_by((window("t", Duration::from_mins(5)), "word")).count();
+    let sql = "SELECT window(t, '10 minutes', '5 minutes', '2 minutes') AS w, count(*) AS n FROM events GROUP BY 1";
+    for (plan, mode) in [
+        (marked.select("word"), OutputMode::Append),
+        (windows.select(["window.start", "window.end", "word", "count"]), OutputMode::Append),
+        (windows.select([window_time("window")]), OutputMode::Append),
+        (session.sql(sql), OutputMode::Update),
+        (stream.distinct(), OutputMode::Append),
+        (stream.drop_duplicates(["word"]), OutputMode::Append),
+        (marked.drop_duplicates_within_watermark(()), OutputMode::Append),
+        (session.sql("SELECT DISTINCT word FROM events"), OutputMode::Append),
+    ] {
+        let query = plan.write_stream().format("noop").output_mode(mode).start().unwrap();
+        query.process_all_available().unwrap();
+        let late: DataFrame = query.late_rows();
+        assert!(late.is_streaming());
+        let status: Option<WatermarkStatus> = query.explain_watermark();
+        assert!(status.is_none() && query.watermark().is_none_or(|time| time == std::time::SystemTime::UNIX_EPOCH));
+        query.stop().unwrap();
+    }
+}
+
+#[test]
 fn every_documented_setting_is_known() {
     let session = session();
     for (key, value) in [
         ("millstream.parallelism", "2"),
         ("millstream.noDataEpochs.enabled", "true"),
-        ("millstream.multipleWatermarkPolicy", "min"),
+        ("millstream.multipleWatermarkPolicy", "max"),
+        ("millstream.watermark.idleTimeout", "30 seconds"),
+        ("millstream.watermark.maxAhead", "off"),
         ("millstream.session.timeZone", "UTC"),
         ("millstream.ansi.enabled", "false"),
     ] {

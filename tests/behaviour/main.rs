@@ -12,6 +12,7 @@
 //! | `files` | directories as streams and as results |
 //! | `sinks` | `foreach`, `foreach_batch`, memory |
 //! | `static_tables` | batch queries on the same session |
+//! | `event_time` | watermarks, late rows as a stream, bounds of state, idle streams, and append mode against batch results |
 //! | `windows_static` | windows of event time and sessions of rows over static tables |
 //! | `topologies` | graphs by hand, their errors and drawings |
 //! | `resources` | idle queries use no CPU; a slow sink holds a fast source back |
@@ -22,6 +23,7 @@
 
 mod aggregates;
 mod bad_input;
+mod event_time;
 mod expressions;
 mod files;
 mod layering;

@@ -1,6 +1,6 @@
 use millstream::prelude::*;
 
-use crate::support::{assert_says, message, session, text_stream, words};
+use crate::support::{assert_says, message, session, text_stream, timed_stream, words};
 
 /// Starts a query that must be refused and answers what was said.
 fn refused(frame: &DataFrame, mode: OutputMode) -> String {
@@ -14,7 +14,13 @@ fn every_plan_a_stream_cannot_run_is_refused_with_its_remedy() {
     let counts = words(&lines).group_by("word").count();
     let table = session.sql("SELECT 'x' AS value");
     let complete = OutputMode::Complete;
-    let cases: [(&str, DataFrame, OutputMode, &str); 17] = [
+    let timed = timed_stream(&session).to_df();
+    let marked = timed.with_watermark("time", "10 minutes");
+    let windows = marked.group_by((window("time", "5 minutes"), "word")).count();
+    let (append, update) = (OutputMode::Append, OutputMode::Update);
+    let bad_window =
+        |size: &str, slide: &str, start: &str| timed.group_by(window_sliding_from("time", size, slide, start)).count();
+    let cases: Vec<(&str, DataFrame, OutputMode, &str)> = vec![
         ("append aggregation", counts.clone(), OutputMode::Append, "use update or complete mode"),
         ("complete without aggregation", lines.clone(), complete, "needs an aggregation"),
         ("distinct aggregate", words(&lines).agg(count_distinct("word")), complete, "approx_count_distinct"),
@@ -36,6 +42,73 @@ fn every_plan_a_stream_cannot_run_is_refused_with_its_remedy() {
         ("intersect", lines.intersect(&table), OutputMode::Append, "intersect cannot be used with a stream"),
         ("stacked aggregation", counts.group_by("count").count(), complete, "works in append mode only"),
         ("no stream", table.clone(), OutputMode::Append, "reads no stream"),
+        (
+            "append by an unmarked window",
+            timed.group_by(window("time", "5 minutes")).count(),
+            append,
+            "with a watermark",
+        ),
+        ("append by a word", marked.group_by("word").count(), append, "with a watermark"),
+        (
+            "append by a cast time",
+            marked.group_by(col("time").cast("timestamp").alias("t")).count(),
+            append,
+            "with a watermark",
+        ),
+        (
+            "session in update mode",
+            marked.group_by((session_window("time", "5 minutes"), "word")).count(),
+            update,
+            "use append or complete mode",
+        ),
+        (
+            "session without a key",
+            marked.group_by(session_window("time", "5 minutes")).count(),
+            append,
+            "another grouping key",
+        ),
+        ("second watermark", marked.with_watermark("time", "1 minute"), append, "a second watermark"),
+        (
+            "two event times",
+            marked.with_column("window", window("time", "1 hour")).drop_duplicates(["window", "time"]),
+            append,
+            "two event-time columns",
+        ),
+        ("duplicates above an aggregation", windows.drop_duplicates(["word"]), update, "works in append mode only"),
+        ("aggregation above windows", windows.group_by("word").count(), complete, "works in append mode only"),
+        ("within without watermark", timed.drop_duplicates_within_watermark("word"), append, "needs a watermark"),
+        ("watermark on text", lines.with_watermark("value", "1 minute"), append, "needs a TIMESTAMP column"),
+        ("negative delay", timed.with_watermark("time", "-1 minute"), append, "negative"),
+        ("delay that is none", timed.with_watermark("time", "soon"), append, "delay of with_watermark"),
+        (
+            "watermark on an expression",
+            timed.with_watermark(expr("time + interval 1 hour"), "1 minute"),
+            append,
+            "needs a column",
+        ),
+        ("unknown event time", timed.with_watermark("tiem", "1 minute"), append, "did you mean `time`?"),
+        ("window of text", lines.group_by(window("value", "5 minutes")).count(), complete, "needs a TIMESTAMP"),
+        ("window of zero", timed.group_by(window("time", "0 seconds")).count(), complete, "longer than zero"),
+        ("window of a month", timed.group_by(window("time", "1 month")).count(), complete, "months"),
+        ("slide longer than size", bad_window("5 minutes", "6 minutes", "0 seconds"), complete, "longer than the size"),
+        ("slide of zero", bad_window("5 minutes", "0 seconds", "0 seconds"), complete, "longer than zero"),
+        (
+            "start as long as the slide",
+            bad_window("5 minutes", "5 minutes", "5 minutes"),
+            complete,
+            "shorter than the slide",
+        ),
+        (
+            "two windows",
+            timed.group_by((window("time", "5 minutes"), window("time", "1 hour"))).count(),
+            complete,
+            "window",
+        ),
+        ("window in a filter", timed.filter("window(time, '5 minutes').start IS NOT NULL"), append, "window"),
+        ("limit of windows in update mode", windows.limit(3), update, "limit cannot be used in update mode"),
+        ("sort of windows in append mode", windows.sort("window"), append, "in complete mode"),
+        ("windows in complete without aggregation", marked.clone(), complete, "needs an aggregation"),
+        ("distinct in complete", marked.distinct(), complete, "needs an aggregation"),
         ("over", lines.select([expr("row_number() OVER (ORDER BY value)")]), OutputMode::Append, "analytic window"),
     ];
     for (name, frame, mode, remedy) in cases {
@@ -51,11 +124,7 @@ fn what_is_not_there_yet_says_so() {
     let session = session(2);
     let lines = text_stream(&session).to_df();
     let table = session.sql("SELECT 'x' AS value");
-    for frame in [
-        lines.distinct(),
-        lines.join_using(&table, "value", JoinType::Inner),
-        lines.with_watermark("value", "1 minute"),
-    ] {
+    for frame in [lines.join_using(&table, "value", JoinType::Inner), lines.observe("n", [count("*")])] {
         assert_says(&refused(&frame, OutputMode::Append), &["not supported on streams yet"]);
     }
     let writer = lines.write_stream().format("noop").option("checkpointLocation", "/nowhere");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use millstream::arrow::array::{ArrayRef, Int64Array, StringArray};
+use millstream::arrow::array::{ArrayRef, Int64Array, StringArray, TimestampMicrosecondArray};
 use millstream::arrow::record_batch::RecordBatch;
 use millstream::arrow::util::display::{ArrayFormatter, FormatOptions};
 use millstream::prelude::*;
@@ -49,6 +49,18 @@ pub(crate) fn numbers(values: &[i64]) -> ArrayRef {
 /// A stream of one STRING column.
 pub(crate) fn text_stream(session: &Session) -> MemoryStream {
     MemoryStream::new(session, "value STRING")
+}
+
+/// A stream of a TIMESTAMP, `time`, and a STRING, `word`.
+pub(crate) fn timed_stream(session: &Session) -> MemoryStream {
+    MemoryStream::new(session, "time TIMESTAMP, word STRING")
+}
+
+/// Columns of a timed stream: seconds since 1970-01-01T00:00:00Z, and words.
+pub(crate) fn timed(rows: &[(i64, &str)]) -> [ArrayRef; 2] {
+    let micros: Vec<i64> = rows.iter().map(|row| row.0 * 1_000_000).collect();
+    let times = Arc::new(TimestampMicrosecondArray::from(micros).with_timezone("UTC"));
+    [times, strings(&rows.iter().map(|row| row.1).collect::<Vec<_>>())]
 }
 
 /// The words of a stream of lines.

@@ -18,7 +18,8 @@ neither Python nor Spark. A case is
     feed      "steps": the files of a step are added once all before is processed, no-data epochs included;
               "together": all files are there at the start, one of each stream is read an epoch, then the query ends
     config    multipleWatermarkPolicy, noDataEpochs.enabled
-    compare   {"state_rows": bool}: whether another engine's state has to have as many rows
+    compare   {"state_rows": bool}: whether another engine's state has to have as many rows;
+              "differs": why millstream is meant to give something else
     expected  one entry an epoch: batch: its number; watermark: the one it ran under, null without any;
               rows: sorted, columns in order; dropped: rows dropped as late, over all operators;
               state_rows: of each stateful operator, from the output down

@@ -42,6 +42,9 @@ pub(crate) enum Feed {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Compare {
     pub(crate) state_rows: bool,
+    /// Why the result is another than Spark's, where it is meant to be.
+    #[serde(default)]
+    pub(crate) differs: Option<String>,
 }
 
 /// What one epoch did.

@@ -189,7 +189,8 @@ impl Operator for FinalAggregate {
     fn restore(&mut self, part: StatePart) -> Result<()> {
         self.check_state(&part)?;
         let spec = &self.spec;
-        self.running.get_or_make(|| Ok(ResultTables::new(spec.clone())))?.restore(part)
+        self.running.get_or_make(|| Ok(ResultTables::new(spec.clone())))?.restore(part);
+        Ok(())
     }
 
     fn uses_watermark(&self) -> bool {

@@ -4,7 +4,6 @@
 //! mode shows (`finalize`), what a slot is (`slots`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::Range;
 
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take;
@@ -13,7 +12,7 @@ use arrow::datatypes::SchemaRef;
 use super::AggregateSpec;
 use super::groups::{BATCH_ROWS, Coalescer, GroupTable, group_range, records};
 use super::partial::states;
-use super::slots::{NEVER, SlottedRows, TimeKind, micros_of};
+use super::slots::{NEVER, SlottedColumns, SlottedRows, TimeKind, micros_of};
 use crate::error::Result;
 use crate::operator::{Balance, Batch, Flow, OperatorStats, Output, StateDelta, StatePart};
 
@@ -74,7 +73,8 @@ impl ResultTables {
     pub(super) fn merge(&mut self, batch: &Batch) -> Result<()> {
         self.balance.absorbed += batch.rows() as u64;
         let columns = batch.records.columns();
-        let (columns, hashes, segments) = self.split(columns, batch.hashes.as_deref(), batch.rows())?;
+        let SlottedColumns { columns, hashes, segments } =
+            self.split(columns, batch.hashes.as_deref(), batch.rows())?;
         for (slot, range) in segments {
             let columns: Vec<_> = columns.iter().map(|column| column.slice(range.start, range.len())).collect();
             let hashes = hashes.as_deref().map(|hashes| &hashes[range.clone()]);
@@ -84,13 +84,7 @@ impl ResultTables {
     }
 
     /// The columns in order of their slots.
-    #[expect(clippy::type_complexity, reason = "columns, hashes and ranges that belong together for a moment")]
-    fn split(
-        &self,
-        columns: &[ArrayRef],
-        hashes: Option<&[u64]>,
-        rows: usize,
-    ) -> Result<(Vec<ArrayRef>, Option<Vec<u64>>, Vec<(i64, Range<usize>)>)> {
+    fn split(&self, columns: &[ArrayRef], hashes: Option<&[u64]>, rows: usize) -> Result<SlottedColumns> {
         let keys = &columns[..self.spec.inner_key_fields().len()];
         let slots = self.spec.slots_of(keys, columns)?;
         slots.split(columns, hashes, rows)
@@ -148,7 +142,7 @@ impl ResultTables {
     fn take_final(&mut self, final_until: Option<i64>) -> Result<Vec<(i64, ResultTable)>> {
         let Some(until) = final_until else { return Ok(Vec::new()) };
         // The slot of groups without a time is never final.
-        let mut ended = self.slots.split_off(&until.saturating_add(1).min(NEVER));
+        let mut ended = self.slots.split_off(&until.saturating_add(1));
         std::mem::swap(&mut self.slots, &mut ended);
         let mut ended: Vec<_> = ended.into_iter().collect();
         for (slot, _) in &ended {
@@ -239,9 +233,8 @@ impl ResultTables {
     }
 
     /// Takes state back; it is put into the tables with the next use.
-    pub(super) fn restore(&mut self, part: StatePart) -> Result<()> {
+    pub(super) fn restore(&mut self, part: StatePart) {
         self.restored.push(part);
-        Ok(())
     }
 
     /// Puts restored state into the tables, all at once: of a key that came several times the last row counts.
@@ -252,7 +245,8 @@ impl ResultTables {
         let mut by_slot: BTreeMap<i64, Vec<StatePart>> = BTreeMap::new();
         for part in std::mem::take(&mut self.restored) {
             let rows = part.rows.num_rows();
-            let (columns, hashes, segments) = self.split(part.rows.columns(), Some(&part.hashes), rows)?;
+            let slotted = self.split(part.rows.columns(), Some(&part.hashes), rows)?;
+            let SlottedColumns { columns, hashes, segments } = slotted;
             let whole = records(&part.rows.schema(), columns, rows)?;
             let hashes = hashes.unwrap_or_default();
             for (slot, range) in segments {

@@ -104,13 +104,7 @@ impl Explode {
     }
 
     /// Hands on the rows whose list is null or empty as dropped.
-    fn count_without(
-        &self,
-        index: usize,
-        reason: &'static str,
-        batch: &RecordBatch,
-        output: &mut Output,
-    ) -> Result<()> {
+    fn count_without(index: usize, reason: &'static str, batch: &RecordBatch, output: &mut Output) -> Result<()> {
         let lists = batch.column(index).as_list_opt::<i32>();
         let lists = lists.ok_or_else(|| Error::internal("only rows of lists are counted"))?;
         let is_without = |row: usize| lists.is_null(row) || lists.value_length(row) == 0;
@@ -173,7 +167,7 @@ impl Operator for Explode {
 
     fn on_batch(&mut self, _: usize, batch: Batch, output: &mut Output) -> Result<Flow> {
         if let (Some(reason), Kind::Lists { index, .. }) = (self.reason, &self.kind) {
-            self.count_without(*index, reason, &batch.records, output)?;
+            Self::count_without(*index, reason, &batch.records, output)?;
         }
         self.pending = Some(self.start(&batch.records)?);
         self.resume(output)

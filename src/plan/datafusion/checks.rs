@@ -22,7 +22,6 @@ pub(super) fn check(plan: &TypedPlan, mode: OutputMode) -> Result<()> {
     check_deduplication(plan)?;
     check_sessions(plan, mode)?;
     check_stacked_operators(plan, mode)?;
-    check_event_times(plan)?;
     check_distinct_aggregates(plan)?;
     check_sort(plan, mode)?;
     check_limit(plan, mode)?;
@@ -116,8 +115,11 @@ fn check_watermarks(plan: &TypedPlan) -> Result<()> {
     result
 }
 
-/// An operator judges rows by one time.
-fn check_event_times(plan: &TypedPlan) -> Result<()> {
+/// Refuses an operator that would judge rows by two times: of the columns that are left when nobody's are gone.
+///
+/// # Errors
+/// When an operator reads two watermarked columns.
+pub(super) fn check_event_times(plan: &TypedPlan) -> Result<()> {
     let mut result = Ok(());
     visit(plan, &mut |node| {
         let Some(what) = stateful(node) else { return };

@@ -190,8 +190,10 @@ pub(super) fn marks(plan: &TypedPlan) -> Marks {
             let mut columns = inherited(plan);
             if let Some(watermark) = as_watermark(plan) {
                 let shape = columns.get(&watermark.column).map_or_else(|| shape_of(watermark), |mark| mark.shape);
-                columns.values_mut().for_each(|mark| mark.delay = None);
                 columns.retain(|_, mark| mark.shape != Shape::Time);
+                for mark in columns.values_mut() {
+                    mark.delay = None;
+                }
                 let size_micros = columns.get(&watermark.column).and_then(|mark| mark.size_micros);
                 columns.insert(watermark.column.clone(), Mark { shape, delay: Some(watermark.delay), size_micros });
             }

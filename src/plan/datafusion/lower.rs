@@ -401,7 +401,7 @@ impl FusedWindows<'_> {
 /// The windows right below an aggregation, if the window is one of its keys and read by nothing else.
 fn windows_below(aggregate: &Aggregate) -> Option<FusedWindows<'_>> {
     let TypedPlan::Unnest(unnest) = aggregate.input.as_ref() else { return None };
-    let Some((projection, index, time, windows)) = windows_call(unnest) else { return None };
+    let (projection, index, time, windows) = windows_call(unnest)?;
     let name = projection.schema.field(index).name().clone();
     let is_window = |expr: &TypedExpr| matches!(unaliased(expr), TypedExpr::Column(column) if column.name == name);
     let keys = aggregate.group_expr.iter().filter(|key| is_window(key)).count();

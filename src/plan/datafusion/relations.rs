@@ -173,7 +173,9 @@ impl<'a> Resolver<'a> {
             let internal = self.internal(field.name());
             columns.push(ScopeColumn { qualifier: None, name: field.name().clone(), internal });
         }
-        let names: Vec<String> = columns.iter().map(|column| column.internal.clone()).collect();
+        // The table's own columns have other names than those the projection above it gives them: DataFusion's rules may
+        // bring both into one schema.
+        let names: Vec<String> = columns.iter().map(|column| format!("{}'", column.internal)).collect();
         (Scope { columns }, renamed(schema, &names))
     }
 

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::view::ViewTable;
@@ -68,7 +68,8 @@ fn merged_sessions(node: TypedPlan) -> Result<Transformed<TypedPlan>> {
     let Some(place) = session_key(aggregate) else { return Ok(Transformed::no(node)) };
     let input = run(&aggregate.input)?;
     let batches = session_table(spec(aggregate, None)?, place, &input)?;
-    let fields: Vec<Field> = aggregate.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+    let own = |field: &FieldRef| field.as_ref().clone().with_name(format!("{}'", field.name()));
+    let fields: Vec<Field> = aggregate.schema.fields().iter().map(own).collect();
     let schema: SchemaRef = Arc::new(Schema::new(fields));
     let table = Arc::new(RowsTable { schema: Arc::clone(&schema), batches });
     let provider = provider_as_source(Arc::new(StaticTable { table, schema }));
@@ -77,7 +78,7 @@ fn merged_sessions(node: TypedPlan) -> Result<Transformed<TypedPlan>> {
         .schema
         .fields()
         .iter()
-        .map(|field| TypedExpr::Column(Column::new(Some("sessions"), field.name())).alias(field.name()))
+        .map(|field| TypedExpr::Column(Column::new(Some("sessions"), format!("{}'", field.name()))).alias(field.name()))
         .collect();
     let plan = scan.project(plain).and_then(LogicalPlanBuilder::build).map_err(translated)?;
     Ok(Transformed::yes(plan))

@@ -228,7 +228,7 @@ impl World {
             Choice::Hear(task) => {
                 let ack = pop(&mut self.acks, task).ok_or_else(|| Error::internal("no acknowledgement"))?;
                 match &mut self.pipeline {
-                    None => self.coordinate(Event::Acked(ack)),
+                    None => self.coordinate(Event::Acked(Box::new(ack))),
                     Some(pipeline) => {
                         pipeline.missing -= 1;
                         let is_last = pipeline.missing == 0;
@@ -290,7 +290,7 @@ impl World {
                     *self.in_flight.entry(receiver).or_default() -= grant.batches;
                     self.mail((Some(from), to.task), Mail::Credit(to.channel, grant));
                 }
-                Effect::Ack(ack) => self.acks.entry(from).or_default().push_back(ack),
+                Effect::Ack(ack) => self.acks.entry(from).or_default().push_back(*ack),
                 Effect::Fetch(reader) => self.io.push(Io::Fetch(from, reader)),
                 Effect::Write(job) => self.io.push(Io::Write(from, job)),
                 Effect::Ended => self.ended += 1,

@@ -85,6 +85,8 @@ CASES = [
         "2.6 2.8",
         STEPS,
         [MARKED, SMALL, aggregate(["window_time(window) AS last"], ["sum(n) AS n"])],
+        # Spark reports one stateful operator here instead of two.
+        compare={"state_rows": False},
     ),
     case(
         "late_rows_counted_by_both",
@@ -95,7 +97,8 @@ CASES = [
     case("delay_zero_chain", "2.6 2.3", STEPS, [watermark("0 seconds"), SMALL, above("10 seconds")]),
     case("dedup_then_windows_of_windows", "2.6 5.1", STEPS, [MARKED, dedup("t"), SMALL, above("10 seconds")]),
     case("within_then_windows_of_windows", "2.6 5.2", STEPS, [MARKED, dedup_within("v"), SMALL, above("10 seconds")]),
-    case("windows_then_within", "2.6 5.2", FEW, [MARKED, SMALL, dedup_within("w")]),
+    # Spark reads the window's memory as the time by which a key expires.
+    case("windows_then_within", "2.6 5.2", FEW, [MARKED, SMALL, dedup_within("w")], compare={"state_rows": False}),
     case("windows_then_distinct", "2.6 5.1", STEPS, [MARKED, SMALL, select("window"), dedup()]),
     case("windows_then_words", "2.6 5.1", STEPS, [MARKED, SMALL, select("w"), dedup()]),
 ]

@@ -1,6 +1,7 @@
 """drop_duplicates, distinct, and drop_duplicates_within_watermark."""
 
 from cases.tools import (
+    COMPLETE,
     COUNT,
     DISTINCT,
     aggregate,
@@ -110,14 +111,30 @@ CASES = [
         [dedup("x")],
         schema=DOUBLES,
     ),
-    *modes("dedup_then_count", "5.1 2.6 3.5", STEPS, [MARKED, dedup("t", "w"), SPANS]),
+    *modes("dedup_then_count", "5.1 2.6 3.5", STEPS, [MARKED, dedup("t", "w"), SPANS], wanted=("append", "update")),
+    case(
+        "dedup_then_count_complete",
+        "5.1 2.6 3.5",
+        STEPS,
+        [MARKED, dedup("t", "w"), SPANS],
+        mode="complete",
+        compare={"state_rows": True, "differs": COMPLETE},
+    ),
     *modes("dedup_by_word_then_count", "5.1 2.6", STEPS, [MARKED, dedup("w"), SPANS], wanted=("append", "update")),
     *modes(
         "dedup_then_count_words",
         "5.1 2.6",
         STEPS,
         [MARKED, dedup("t", "w"), aggregate(["w"])],
-        wanted=("update", "complete"),
+        wanted=("update",),
+    ),
+    case(
+        "dedup_then_count_words_complete",
+        "5.1 2.6",
+        STEPS,
+        [MARKED, dedup("t", "w"), aggregate(["w"])],
+        mode="complete",
+        compare={"state_rows": True, "differs": COMPLETE + "; 3.6: it has no epochs without input"},
     ),
     case("dedup_unmarked_then_count", "5.1", STEPS, [dedup("t", "w"), aggregate(["w"])], mode="complete"),
     case(

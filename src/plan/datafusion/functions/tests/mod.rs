@@ -20,7 +20,7 @@ use datafusion::logical_expr::{Expr, col, lit};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::create_physical_expr;
 
-use super::{FunctionRegistry, cast as spark_cast, plan_error};
+use super::{FunctionRegistry, cast::cast as spark_cast, plan_error};
 use crate::error::{Error, Result};
 use crate::types::{Zone, cell_text, parse_type};
 

@@ -215,7 +215,7 @@ impl InputRows {
 #[derive(Debug)]
 pub(super) struct SlottedRows {
     rows: InputRows,
-    segments: Vec<(i64, Range<usize>)>,
+    segments: Vec<Segment>,
     /// How many more there are than rows were taken in and not dropped, because a row is in several windows.
     pub(super) copies: u64,
 }
@@ -262,6 +262,17 @@ impl SlottedRows {
     pub(super) fn count(&self) -> usize {
         self.rows.count
     }
+}
+
+/// A slot, and the rows that are in it.
+type Segment = (i64, Range<usize>);
+
+/// Columns in order of their slots.
+#[derive(Debug)]
+pub(super) struct SlottedColumns {
+    pub(super) columns: Vec<ArrayRef>,
+    pub(super) hashes: Option<Vec<u64>>,
+    pub(super) segments: Vec<Segment>,
 }
 
 /// Which rows stay, in which slots, and which go.
@@ -322,7 +333,8 @@ impl Judged {
                 judged.timeless.push(row);
                 continue;
             };
-            if !(last_end.saturating_sub(windows.slide()) <= time && time < last_end) || !windows.is_tumbling() {
+            let is_known = windows.is_tumbling() && last_end.saturating_sub(windows.size()) <= time && time < last_end;
+            if !is_known {
                 last_end = windows.last_end(time);
             }
             let mut end = last_end;
@@ -397,7 +409,7 @@ impl Judged {
 }
 
 impl Slots {
-    fn segments(&self, rows: usize) -> Vec<(i64, Range<usize>)> {
+    fn segments(&self, rows: usize) -> Vec<Segment> {
         match self {
             Self::One(_) if rows == 0 => Vec::new(),
             Self::One(slot) => vec![(*slot, 0..rows)],
@@ -406,25 +418,23 @@ impl Slots {
     }
 
     /// The columns in order of their slots, and the rows of each.
-    pub(super) fn split(
-        &self,
-        columns: &[ArrayRef],
-        hashes: Option<&[u64]>,
-        rows: usize,
-    ) -> Result<(Vec<ArrayRef>, Option<Vec<u64>>, Vec<(i64, Range<usize>)>)> {
-        let own_hashes = |hashes: Option<&[u64]>| hashes.map(<[u64]>::to_vec);
-        let Self::Many(slots) = self else { return Ok((columns.to_vec(), own_hashes(hashes), self.segments(rows))) };
+    pub(super) fn split(&self, columns: &[ArrayRef], hashes: Option<&[u64]>, rows: usize) -> Result<SlottedColumns> {
+        let as_they_are = |segments| {
+            let hashes = hashes.map(<[u64]>::to_vec);
+            Ok(SlottedColumns { columns: columns.to_vec(), hashes, segments })
+        };
+        let Self::Many(slots) = self else { return as_they_are(self.segments(rows)) };
         let (order, segments) = sorted(slots);
-        let Some(order) = order else { return Ok((columns.to_vec(), own_hashes(hashes), segments)) };
+        let Some(order) = order else { return as_they_are(segments) };
         let hashes = hashes.map(|hashes| order.iter().map(|row| hashes[*row as usize]).collect());
         let order = UInt32Array::from(order);
         let columns = columns.iter().map(|column| take(column, &order, None)).collect::<Result<_, _>>()?;
-        Ok((columns, hashes, segments))
+        Ok(SlottedColumns { columns, hashes, segments })
     }
 }
 
 /// The order that brings equal slots together, `None` if they are; and where each is then.
-fn sorted(slots: &[i64]) -> (Option<Vec<u32>>, Vec<(i64, Range<usize>)>) {
+fn sorted(slots: &[i64]) -> (Option<Vec<u32>>, Vec<Segment>) {
     if slots.is_sorted() {
         return (None, runs(slots.iter().copied()));
     }
@@ -464,8 +474,8 @@ fn numbered(slots: &[i64]) -> (Vec<u32>, Vec<i64>) {
     (slots.iter().map(number).collect(), distinct)
 }
 
-fn runs(slots: impl Iterator<Item = i64>) -> Vec<(i64, Range<usize>)> {
-    let mut runs: Vec<(i64, Range<usize>)> = Vec::new();
+fn runs(slots: impl Iterator<Item = i64>) -> Vec<Segment> {
+    let mut runs: Vec<Segment> = Vec::new();
     for (row, slot) in slots.enumerate() {
         match runs.last_mut() {
             Some((last, range)) if *last == slot => range.end = row + 1,
