@@ -13,7 +13,8 @@ use millstream::prelude::*;
 
 fn main() -> Result<()> {
     env_logger::init();
-    let session = Session::builder().app_name("deduplicate").build()?;
+    // One instance of each operator, so that the rows always come in the same order.
+    let session = Session::builder().app_name("deduplicate").parallelism(1).build()?;
     let lines = support::Lines::new(&session, include_str!("../assets/events/orders.txt"));
 
     let orders = lines

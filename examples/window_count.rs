@@ -13,7 +13,8 @@ use millstream::prelude::*;
 
 fn main() -> Result<()> {
     env_logger::init();
-    let session = Session::builder().app_name("window-count").build()?;
+    // One instance of each operator, so that the rows always come in the same order.
+    let session = Session::builder().app_name("window-count").parallelism(1).build()?;
     let lines = support::Lines::new(&session, include_str!("../assets/events/projects.txt"));
 
     let words = lines.timed().select((col("eventTime"), explode(split(col("text"), " ")).alias("word")));
