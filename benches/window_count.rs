@@ -47,11 +47,10 @@ fn main() {
         let before = peak_memory_mb();
         let (found, seconds) = timed(|| millstream(directory.path()));
         ours.push(seconds);
-        let expected: Counts = expected.into_iter().map(|(start, word, count)| ((start, word), count)).collect();
-        let found = counts_of(found);
-        if run == 0 {
-            println!("peak memory: {before:?} MB after the loop, {:?} MB after millstream", peak_memory_mb());
+        if let (0, Some(before), Some(after)) = (run, before, peak_memory_mb()) {
+            println!("peak memory: {before} MB after the loop, {after} MB after millstream, both with their results");
         }
+        let (expected, found) = (expected.counts(), counts_of(found));
         groups = found.len();
         assert!(found == expected, "run {run}: the counts differ, {} and {} groups", found.len(), expected.len());
     }
@@ -83,6 +82,30 @@ fn generate(directory: &Path, lines: usize) -> std::io::Result<()> {
         out.flush()?;
     }
     Ok(())
+}
+
+/// What the loop gives out: columns.
+#[derive(Default)]
+struct Closed {
+    starts: Vec<i64>,
+    words: Vec<u8>,
+    ends: Vec<usize>,
+    counts: Vec<i64>,
+}
+
+impl Closed {
+    fn push(&mut self, start: i64, word: &[u8], count: i64) {
+        self.starts.push(start);
+        self.words.extend_from_slice(word);
+        self.ends.push(self.words.len());
+        self.counts.push(count);
+    }
+
+    fn counts(self) -> Counts {
+        let begins = std::iter::once(0).chain(self.ends.iter().copied());
+        let words = begins.zip(&self.ends).map(|(begin, end)| self.words[begin..*end].to_vec());
+        self.starts.iter().copied().zip(words).zip(self.counts.iter().copied()).collect()
+    }
 }
 
 /// One thread's half of the job: words as numbers, and of each window the counts by these.
@@ -117,9 +140,9 @@ impl Half {
 
 /// What one would write for this job alone: each thread counts half of every file into its own windows, and the windows that
 /// are closed are put together.
-fn loop_on_two_threads(directory: &Path) -> Vec<(i64, Vec<u8>, i64)> {
+fn loop_on_two_threads(directory: &Path) -> Closed {
     let (mut left, mut right) = (Half::default(), Half::default());
-    let mut closed = Vec::new();
+    let mut closed = Closed::default();
     let mut watermark = 0;
     for file in 0..FILES {
         let text = std::fs::read(path(directory, file)).expect("the input can be read");
@@ -138,7 +161,7 @@ fn loop_on_two_threads(directory: &Path) -> Vec<(i64, Vec<u8>, i64)> {
     closed
 }
 
-fn close(left: &mut Half, right: &mut Half, watermark: i64, closed: &mut Vec<(i64, Vec<u8>, i64)>) {
+fn close(left: &mut Half, right: &mut Half, watermark: i64, closed: &mut Closed) {
     let is_closed = |start: &i64| start + WINDOW <= watermark;
     let mut ended: Vec<(i64, HashMap<u32, i64>)> = left.windows.extract_if(|start, _| is_closed(start)).collect();
     for (start, counts) in right.windows.extract_if(|start, _| is_closed(start)) {
@@ -151,12 +174,14 @@ fn close(left: &mut Half, right: &mut Half, watermark: i64, closed: &mut Vec<(i6
             let word = &right.words[id as usize];
             match left.ids.get(word) {
                 Some(id) => *ended[place].1.entry(*id).or_default() += count,
-                None => closed.push((start, word.to_vec(), count)),
+                None => closed.push(start, word, count),
             }
         }
     }
     for (start, counts) in ended {
-        closed.extend(counts.into_iter().map(|(id, count)| (start, left.words[id as usize].to_vec(), count)));
+        for (id, count) in counts {
+            closed.push(start, &left.words[id as usize], count);
+        }
     }
 }
 

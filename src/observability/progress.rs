@@ -9,6 +9,8 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::watermark::WatermarkNodeStatus;
+
 /// What one committed epoch of a query did.
 ///
 /// `Display` is the indented JSON.
@@ -54,6 +56,10 @@ pub struct StreamingQueryProgress {
     /// Rows that were dropped, by reason. Not in Spark's JSON.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub dropped_rows: BTreeMap<String, u64>,
+    /// Each watermark node after the epoch: what holds the watermark where it is, how late rows came, and how many other delays
+    /// would have found late. Not in Spark's JSON.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub watermark_nodes: Vec<WatermarkNodeStatus>,
 }
 
 /// What one source did in an epoch.
@@ -225,6 +231,7 @@ mod tests {
             sink: SinkProgress { description: "console".into(), num_output_rows: 2 },
             observed_metrics: [("seen".to_string(), [("rows".to_string(), json!(6))].into())].into(),
             dropped_rows: [("late".to_string(), 5)].into(),
+            watermark_nodes: Vec::new(),
         }
     }
 

@@ -21,6 +21,7 @@ use std::fmt;
 
 use log::Level;
 
+use super::watermark::WatermarkStatus;
 use crate::error::Error;
 use crate::protocol::credit::Grant;
 use crate::protocol::{BarrierKind, Epoch, Message};
@@ -75,6 +76,13 @@ pub(crate) fn failed(path: &ActorPath, epoch: Epoch, error: &Error) {
 /// The epoch stands still; `story` says who waits for whom.
 pub(crate) fn stalled(path: &ActorPath, epoch: Epoch, story: &str) {
     write(Level::Warn, path, Some(epoch), "stalled", &[("waits", &story)]);
+}
+
+/// Where the watermark stands after an epoch, and which node holds it there.
+pub(crate) fn watermark(path: &ActorPath, epoch: Epoch, status: &WatermarkStatus) {
+    let holder = status.nodes.iter().find(|node| node.decides).map_or("none", |node| &node.name);
+    let facts: [Fact<'_>; 2] = [("watermark_ms", &status.watermark_ms), ("held_by", &holder)];
+    write(Level::Debug, path, Some(epoch), "watermark_held", &facts);
 }
 
 /// Rows came too late.

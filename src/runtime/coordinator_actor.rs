@@ -22,7 +22,7 @@ use crate::connector::source::memory;
 use crate::connector::{Offset, ReadLimit, Source, SourceWaker};
 use crate::coordinator::{Available, Command, EpochMachine, EpochPlan, Event, FinishedEpoch};
 use crate::error::{Error, Result};
-use crate::observability::trace;
+use crate::observability::{WatermarkStatus, trace};
 use crate::protocol::Epoch;
 use crate::task::{BeginEpoch, EpochAck, Reader, TaskId};
 
@@ -292,26 +292,31 @@ impl CoordinatorActor {
             let now = self.now();
             trace::epoch(&self.parts.facts.path, epoch.plan.barrier.epoch, "epoch_committed");
             epoch.durations.insert("commitOffsets", now - self.commit_started);
-            self.show_watermark(now);
+            let watermark = self.show_watermark(epoch.plan.barrier.epoch, now);
             if let Err(error) = self.parts.late_rows.add(epoch.plan.barrier.epoch, &mut epoch.acks) {
                 log::warn!(target: "millstream::runtime", "late rows could not be kept: {error}");
             }
             if let Some(warning) = self.parts.facts.late_warning(&epoch, &self.parts.roles, now) {
                 trace::late_rows(&self.parts.facts.path, epoch.plan.barrier.epoch, &warning);
             }
-            let progress = self.parts.facts.progress(&epoch, &self.parts.roles, metrics, now);
+            let nodes = watermark.map(|status| status.nodes).unwrap_or_default();
+            let progress = self.parts.facts.progress(&epoch, &self.parts.roles, metrics, nodes, now);
             self.parts.listeners.publish(QueryEvent::Progress(Box::new(progress.clone())));
             self.parts.state.add_progress(progress);
         }
         self.tell_machine(Event::Committed, ctx);
     }
 
-    fn show_watermark(&self, now: i64) {
+    /// Tells handles and the log where the watermark stands; nothing for a query without.
+    fn show_watermark(&self, epoch: Epoch, now: i64) -> Option<WatermarkStatus> {
         let tracker = self.parts.machine.watermarks();
-        if tracker.has_nodes() {
-            let status = Facts::watermark_status(tracker, now);
-            self.parts.state.set_watermark(status);
+        if !tracker.has_nodes() {
+            return None;
         }
+        let status = Facts::watermark_status(tracker, now);
+        trace::watermark(&self.parts.facts.path, epoch, &status);
+        self.parts.state.set_watermark(status.clone());
+        Some(status)
     }
 
     fn idle(&mut self) {

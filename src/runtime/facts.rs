@@ -98,6 +98,7 @@ impl Facts {
         epoch: &FinishedEpoch,
         roles: &Roles,
         metrics: Vec<BTreeMap<String, u64>>,
+        watermark_nodes: Vec<WatermarkNodeStatus>,
         now: i64,
     ) -> StreamingQueryProgress {
         let since_last = self.last_epoch.map(|last| epoch.started_micros - last);
@@ -129,6 +130,7 @@ impl Facts {
             },
             observed_metrics: BTreeMap::new(),
             dropped_rows: dropped(epoch),
+            watermark_nodes,
         }
     }
 

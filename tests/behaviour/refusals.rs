@@ -7,6 +7,17 @@ fn refused(frame: &DataFrame, mode: OutputMode) -> String {
     message(frame.write_stream().format("noop").output_mode(mode).start())
 }
 
+type Case<'a> = (&'a str, DataFrame, OutputMode, &'a str);
+
+/// Every case is refused with its remedy, at the line of this file.
+fn all_refused(cases: Vec<Case<'_>>) {
+    for (name, frame, mode, remedy) in cases {
+        let said = refused(&frame, mode);
+        assert!(said.contains(remedy), "{name}: `{said}` does not say `{remedy}`");
+        assert!(said.contains("refusals.rs:"), "{name}: `{said}` does not name the user's line");
+    }
+}
+
 #[test]
 fn every_plan_a_stream_cannot_run_is_refused_with_its_remedy() {
     let session = session(2);
@@ -14,13 +25,7 @@ fn every_plan_a_stream_cannot_run_is_refused_with_its_remedy() {
     let counts = words(&lines).group_by("word").count();
     let table = session.sql("SELECT 'x' AS value");
     let complete = OutputMode::Complete;
-    let timed = timed_stream(&session).to_df();
-    let marked = timed.with_watermark("time", "10 minutes");
-    let windows = marked.group_by((window("time", "5 minutes"), "word")).count();
-    let (append, update) = (OutputMode::Append, OutputMode::Update);
-    let bad_window =
-        |size: &str, slide: &str, start: &str| timed.group_by(window_sliding_from("time", size, slide, start)).count();
-    let cases: Vec<(&str, DataFrame, OutputMode, &str)> = vec![
+    let cases: Vec<Case<'_>> = vec![
         ("append aggregation", counts.clone(), OutputMode::Append, "use update or complete mode"),
         ("complete without aggregation", lines.clone(), complete, "needs an aggregation"),
         ("distinct aggregate", words(&lines).agg(count_distinct("word")), complete, "approx_count_distinct"),
@@ -42,6 +47,23 @@ fn every_plan_a_stream_cannot_run_is_refused_with_its_remedy() {
         ("intersect", lines.intersect(&table), OutputMode::Append, "intersect cannot be used with a stream"),
         ("stacked aggregation", counts.group_by("count").count(), complete, "works in append mode only"),
         ("no stream", table.clone(), OutputMode::Append, "reads no stream"),
+        ("over", lines.select([expr("row_number() OVER (ORDER BY value)")]), OutputMode::Append, "analytic window"),
+    ];
+    all_refused(cases);
+    assert!(session.streams().active().is_empty());
+}
+
+#[test]
+fn every_plan_over_event_time_that_makes_no_sense_is_refused_with_its_remedy() {
+    let session = session(2);
+    let lines = text_stream(&session).to_df();
+    let timed = timed_stream(&session).to_df();
+    let marked = timed.with_watermark("time", "10 minutes");
+    let windows = marked.group_by((window("time", "5 minutes"), "word")).count();
+    let (append, update, complete) = (OutputMode::Append, OutputMode::Update, OutputMode::Complete);
+    let bad_window =
+        |size: &str, slide: &str, start: &str| timed.group_by(window_sliding_from("time", size, slide, start)).count();
+    let cases: Vec<Case<'_>> = vec![
         (
             "append by an unmarked window",
             timed.group_by(window("time", "5 minutes")).count(),
@@ -109,13 +131,8 @@ fn every_plan_a_stream_cannot_run_is_refused_with_its_remedy() {
         ("sort of windows in append mode", windows.sort("window"), append, "in complete mode"),
         ("windows in complete without aggregation", marked.clone(), complete, "needs an aggregation"),
         ("distinct in complete", marked.distinct(), complete, "needs an aggregation"),
-        ("over", lines.select([expr("row_number() OVER (ORDER BY value)")]), OutputMode::Append, "analytic window"),
     ];
-    for (name, frame, mode, remedy) in cases {
-        let said = refused(&frame, mode);
-        assert!(said.contains(remedy), "{name}: `{said}` does not say `{remedy}`");
-        assert!(said.contains("refusals.rs:"), "{name}: `{said}` does not name the user's line");
-    }
+    all_refused(cases);
     assert!(session.streams().active().is_empty());
 }
 

@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex};
 
 use log::{LevelFilter, Log, Metadata, Record};
-use millstream::arrow::array::{ArrayRef, StringArray};
+use millstream::arrow::array::{ArrayRef, StringArray, TimestampMicrosecondArray};
 use millstream::prelude::*;
 
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -69,4 +69,27 @@ fn the_trace_tells_one_epoch_from_plan_to_commit_and_never_shows_rows() {
         place("story/coordinator", "query_stopped"),
     ];
     assert!(story.is_sorted(), "{story:?}\n{}", lines.join("\n"));
+    drop(lines);
+    event_time_is_told_too(&session);
+}
+
+/// The watermark, who holds it, and rows that came too late.
+fn event_time_is_told_too(session: &Session) {
+    let events = MemoryStream::new(session, "time TIMESTAMP, word STRING");
+    let marked = events.to_df().with_watermark("time", "1 second").drop_duplicates(["time", "word"]);
+    let query = marked.write_stream().format("noop").query_name("timed").start().unwrap();
+    for seconds in [100, 50] {
+        let time = Arc::new(TimestampMicrosecondArray::from(vec![seconds * 1_000_000]).with_timezone("UTC"));
+        events.add_rows([time as ArrayRef, Arc::new(StringArray::from(vec!["secret"]))]).unwrap();
+        query.process_all_available().unwrap();
+    }
+    query.stop().unwrap();
+    let lines = LINES.lock().unwrap();
+    let told = |event: &str, fact: &str| {
+        let is_it = |line: &&String| value(line, "event") == event && line.contains(fact);
+        lines.iter().find(is_it).unwrap_or_else(|| panic!("nobody told {event} {fact}"))
+    };
+    told("watermark_held", "watermark_ms=99000 held_by=watermark");
+    told("watermark_sent", "watermark_ms=99000 late_ms=99000");
+    assert!(!told("late_rows", "1 rows came after the watermark 1970-01-01T00:01:39.000Z").contains("secret"));
 }

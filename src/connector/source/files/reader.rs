@@ -18,6 +18,9 @@ use crate::error::{Error, Result};
 /// Files larger than this are read in parts when there are more readers than files.
 const LARGE_FILE_BYTES: u64 = 32 << 20;
 
+/// Up to so many bytes of an epoch, a second reader saves less than it costs.
+const LITTLE_BYTES: u64 = 1 << 20;
+
 /// What all readers of a source share.
 #[derive(Debug, Clone)]
 pub(super) struct ReaderContext {
@@ -81,9 +84,10 @@ impl SplitReader for FilesReader {
 }
 
 /// Spreads files over at most `parallelism` readers, each with about the same number of bytes. Each reader's parts are
-/// in the order of the files.
+/// in the order of the files. Little data goes to one reader, so that its rows also arrive in that order.
 pub(super) fn spread(files: &[SeenFile], can_split: bool, parallelism: usize) -> Vec<Vec<Part>> {
-    let parallelism = parallelism.max(1);
+    let is_little = files.iter().map(|file| file.size).sum::<u64>() <= LITTLE_BYTES;
+    let parallelism = if is_little { 1 } else { parallelism.max(1) };
     let is_split = |file: &SeenFile| {
         can_split && files.len() < parallelism && file.size > LARGE_FILE_BYTES && !is_compressed(&file.path)
     };
@@ -131,11 +135,12 @@ mod tests {
 
     #[test]
     fn files_are_spread_by_size_and_stay_in_order() {
-        let files = [file("a", 10), file("b", 1), file("c", 1), file("d", 0), file("e", 9)];
+        let mega = 1 << 20;
+        let files = [file("a", 10 * mega), file("b", mega), file("c", mega), file("d", 0), file("e", 9 * mega)];
         assert_eq!(spread_text(&files, true, 2), ["a", "b c d e"]);
         assert_eq!(spread_text(&files, true, 1), ["a b c d e"]);
         assert_eq!(spread_text(&files[..1], true, 4), ["a"]);
-        assert_eq!(spread_text(&[file("a", 0), file("b", 0)], true, 2), ["a", "b"]);
+        assert_eq!(spread_text(&[file("a", 0), file("b", mega)], true, 2), ["a b"]);
         assert!(spread(&[], true, 2).is_empty());
     }
 

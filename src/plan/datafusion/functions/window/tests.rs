@@ -153,7 +153,7 @@ fn a_session_lasts_for_the_gap_of_its_row() {
         Some("5 microseconds"),
     ]);
     let values = [Some(1), Some(2), Some(-3), Some(4), Some(5), Some(6), Some(7), Some(8), Some(9), None];
-    let month = Some((7, 31 * DAY + 7));
+    let month = Some((8, 31 * DAY + 8));
     let expected = [Some((1, 6)), Some((2, 9)), Some((-3, 2)), None, None, None, None, month, Some((9, DAY + 9)), None];
     assert_eq!(sessions(&values, Arc::new(texts)), expected);
     let gaps = IntervalMonthDayNanoArray::from(vec![
