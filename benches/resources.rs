@@ -2,6 +2,7 @@
 //!
 //! Run:    cargo bench --bench resources [-- --small]
 //! Prints: the CPU share of one hundred idle queries; resident memory each few seconds while a fast socket feeds a sink that takes its time;
+//!         the same, and the groups held, while event time moves on and every minute of it has other keys;
 //!         how long a query takes to start; how long one line takes from `add` to commit
 //!
 //! Linux only: CPU time and memory come from /proc.
@@ -24,6 +25,7 @@ fn main() {
     start_and_latency();
     idle_queries(seconds);
     slow_sink(seconds * 6);
+    moving_time(seconds * 6);
 }
 
 /// User and system CPU time of this process, in seconds.
@@ -123,5 +125,25 @@ fn slow_sink(seconds: u64) {
     }
     let rows: u64 = query.recent_progress().iter().map(|progress| progress.num_input_rows).sum();
     println!("; {rows} rows in the last {} epochs", query.recent_progress().len());
+    query.stop().expect("the query stops");
+}
+
+/// Every epoch is a minute of event time with 50,000 keys of its own; a window of a minute waits two more.
+fn moving_time(seconds: u64) {
+    let session = Session::builder().build().expect("a session");
+    let rows = session.read_stream().format("rate-micro-batch").option("rowsPerBatch", 50_000);
+    let rows = rows.option("advanceMillisPerBatch", 60_000).load();
+    let marked = rows.with_watermark("timestamp", "2 minutes");
+    let counts = marked.group_by((window("timestamp", "1 minute"), "value")).count();
+    let query = counts.write_stream().format("noop").output_mode(OutputMode::Update).start().expect("the query starts");
+    print!("moving event time, thousands of groups held and resident MB:");
+    for _ in 0..6 {
+        sleep(Duration::from_secs(seconds) / 6);
+        let held = query.last_progress().map_or(0, |progress| progress.state_operators[0].num_rows_total);
+        print!(" {}/{:.0}", held / 1000, resident_mb());
+        let _ = std::io::stdout().flush();
+    }
+    let epochs = query.last_progress().map_or(0, |progress| progress.batch_id + 1);
+    println!("; {epochs} epochs, {} million keys in all", epochs * 50_000 / 1_000_000);
     query.stop().expect("the query stops");
 }

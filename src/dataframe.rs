@@ -97,7 +97,15 @@ impl DataFrame {
         self.filter(condition)
     }
 
-    /// Marks the event-time column, whose rows may come as late as `delay` after the newest.
+    /// Marks the event-time column, whose rows may come as late as `delay` behind the newest (Spark's guide, "Handling Late Data and
+    /// Watermarking").
+    ///
+    /// The column is a TIMESTAMP, or a window, which counts as the last microsecond it holds; null times are ignored. After each
+    /// epoch the watermark is the highest time seen, in whole milliseconds, less `delay`; of several such nodes in one query the
+    /// lowest, or with `millstream.multipleWatermarkPolicy = max` the highest; never below 1970-01-01 00:00 UTC and never going
+    /// back. Operators with state below it drop rows that are late by it, show what is final by it, and forget that. The mark
+    /// follows the column through renaming, `window` and `window_time`, and not through casts or other expressions. `delay` is a
+    /// duration of zero or more; a month counts as 31 days. On a static table this changes nothing.
     #[track_caller]
     pub fn with_watermark(&self, column: impl Into<Expr>, delay: impl IntoDuration) -> Self {
         let (column, delay) = (column.into(), delay.into_duration_text());
@@ -183,14 +191,20 @@ impl DataFrame {
         self.drop_duplicates(())
     }
 
-    /// The first row of each combination of values in these columns; of all columns when none are named.
+    /// The first row of each combination of values in these columns; of all columns when none are named. Nulls are equal to each other.
+    ///
+    /// On a stream the columns should include the event-time column, or every combination is remembered for ever: with it, one is
+    /// forgotten when the watermark passes its time. Rows behind the watermark are dropped as late. The first row is the first that
+    /// the source has; where several readers read one epoch (over 1 MiB of files, or some 16,000 rows of a `MemoryStream`), rows of
+    /// different readers come in the order of arrival.
     #[track_caller]
     pub fn drop_duplicates(&self, columns: impl IntoNames) -> Self {
         let columns = columns.into_names();
         self.grown(|input| Relation::Deduplicate { input, columns, within_watermark: false })
     }
 
-    /// The first row of each combination of values, remembered for the watermark's delay.
+    /// The first row of each combination of values, remembered until the watermark has come to the event time of that row and the
+    /// watermark's delay; later ones do not prolong it. Streams with a watermark only.
     #[track_caller]
     pub fn drop_duplicates_within_watermark(&self, columns: impl IntoNames) -> Self {
         let columns = columns.into_names();

@@ -197,7 +197,7 @@ impl StreamingQuery {
     }
 
     /// Where the watermark stands, which stream holds it there and since when, what would move it, and how many rows other delays
-    /// would have found late. `None` for a query without a watermark, and before its first epoch.
+    /// would have found late. `None` for a query without a watermark.
     pub fn explain_watermark(&self) -> Option<WatermarkStatus> {
         self.shared.state.watermark_status()
     }

@@ -14,6 +14,7 @@ use crate::coordinator::Trigger;
 use crate::dataframe::{DataFrame, state_text};
 use crate::error::{Error, Result, suggestion};
 use crate::expr::IntoNames;
+use crate::plan::Refusal;
 use crate::plan::logical::{LogicalPlan, Relation};
 use crate::protocol::OutputMode;
 use crate::query::{self, StreamingQuery};
@@ -154,12 +155,13 @@ impl DataStreamWriter {
         trigger.resolve()?;
         let analyzed = self.input.analyzed()?;
         if !analyzed.is_streaming() {
-            return Err(crate::plan::Refusal::NoStream.into());
+            return Err(Refusal::NoStream.into());
         }
         self.check_partitions(analyzed.schema().as_ref())?;
         let sink = self.open()?;
         let name = self.name.clone().unwrap_or_else(|| "query".to_string());
-        let topology = analyzed.to_topology(&name, self.mode, sink)?;
+        let topology = analyzed.to_topology(&name, self.mode, sink);
+        let topology = topology.map_err(|error| Refusal::located(error, self.input.plan()))?;
         let bounds = analyzed.state_bounds(self.mode);
         for bound in bounds.iter().filter(|bound| !bound.is_bounded) {
             log::warn!(target: "millstream::plan", "the state of query `{name}` grows without end: {bound}");

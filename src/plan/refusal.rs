@@ -1,5 +1,8 @@
 //! The streaming queries that are refused before anything runs, one variant each.
 
+use std::panic::Location;
+
+use super::logical::{LogicalPlan, Relation};
 use crate::error::Error;
 use crate::protocol::OutputMode;
 
@@ -68,6 +71,44 @@ pub(crate) enum Refusal {
     FilteredFirst(String),
     #[error("{0} is not supported on streams yet")]
     NotYet(&'static str),
+}
+
+impl Refusal {
+    /// Names, in an error that is a refusal, the line of the program that made what is refused: the first such relation from
+    /// the output down. A relation inside SQL text or a view is not found, and the error stays as it is.
+    pub(crate) fn located(error: Error, plan: &LogicalPlan) -> Error {
+        let refusal = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<Self>());
+        match refusal.and_then(|refusal| refusal.culprit(plan)) {
+            Some(location) => error.at(location),
+            None => error,
+        }
+    }
+
+    fn culprit(&self, plan: &LogicalPlan) -> Option<&'static Location<'static>> {
+        if self.is_about(plan.relation()) {
+            return Some(plan.location());
+        }
+        plan.relation().inputs().into_iter().find_map(|input| self.culprit(input))
+    }
+
+    fn is_about(&self, relation: &Relation) -> bool {
+        match self {
+            Self::Sort => matches!(relation, Relation::Sort { .. }),
+            Self::LimitInUpdate => matches!(relation, Relation::Limit { .. }),
+            Self::SecondWatermark => matches!(relation, Relation::WithWatermark { .. }),
+            Self::DeduplicationWithoutWatermark => {
+                matches!(relation, Relation::Deduplicate { within_watermark: true, .. })
+            }
+            Self::AppendAggregationWithoutWatermark
+            | Self::DistinctAggregate
+            | Self::SessionInUpdate
+            | Self::SessionWithoutKey => matches!(relation, Relation::Aggregate { .. }),
+            Self::TwoEventTimes(..) | Self::StatefulAboveAggregation(..) => {
+                matches!(relation, Relation::Aggregate { .. } | Relation::Deduplicate { .. })
+            }
+            _ => false,
+        }
+    }
 }
 
 impl From<Refusal> for Error {

@@ -203,7 +203,11 @@ impl Launch<'_> {
         let nodes = watermark_nodes(topology, graph);
         let mut watermarks = options.watermarks.clone();
         watermarks.no_data_epochs &= topology.uses_watermark();
-        let tracker = WatermarkTracker::new(watermarks, nodes, options.clock.now_micros());
+        let now = options.clock.now_micros();
+        let tracker = WatermarkTracker::new(watermarks, nodes, now);
+        if tracker.has_nodes() {
+            state.set_watermark(Facts::watermark_status(&tracker, now));
+        }
         let machine = EpochMachine::new(options.trigger, graph.ids().collect(), tracker, 0, false);
         let specs: Vec<(TaskSpec, Work)> = graph.tasks.iter().cloned().zip(work).collect();
         let (clock, listeners, on_end) = (options.clock, options.listeners, options.on_end);

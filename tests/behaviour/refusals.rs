@@ -137,6 +137,15 @@ fn every_plan_over_event_time_that_makes_no_sense_is_refused_with_its_remedy() {
 }
 
 #[test]
+fn a_refusal_names_the_line_of_what_is_refused_and_not_that_of_the_start() {
+    let session = session(1);
+    let lines = text_stream(&session).to_df();
+    let (sorted, line) = (lines.sort("value"), line!());
+    let said = refused(&sorted.select(["value"]), OutputMode::Append);
+    assert_says(&said, &[&format!("refusals.rs:{line}:")]);
+}
+
+#[test]
 fn what_is_not_there_yet_says_so() {
     let session = session(2);
     let lines = text_stream(&session).to_df();
