@@ -224,3 +224,45 @@ impl Coalescer {
         Ok(Some(Batch { records, hashes }))
     }
 }
+
+/// A set of numbers counted from 0, groups or keys, in the order in which they came.
+#[derive(Debug, Default)]
+pub(super) struct GroupSet {
+    bits: Vec<u64>,
+    list: Vec<u32>,
+}
+
+impl GroupSet {
+    /// Adds a group; false when it is there.
+    pub(super) fn insert(&mut self, group: u32) -> bool {
+        let (word, bit) = (group as usize / 64, 1 << (group % 64));
+        if word >= self.bits.len() {
+            self.bits.resize(word + 1, 0);
+        }
+        let is_new = self.bits[word] & bit == 0;
+        if is_new {
+            self.bits[word] |= bit;
+            self.list.push(group);
+        }
+        is_new
+    }
+
+    pub(super) fn contains(&self, group: u32) -> bool {
+        self.bits.get(group as usize / 64).is_some_and(|word| word & (1 << (group % 64)) != 0)
+    }
+
+    /// The numbers, in the order in which they came.
+    pub(super) fn list(&self) -> &[u32] {
+        &self.list
+    }
+
+    pub(super) fn clear(&mut self) {
+        for group in self.list.drain(..) {
+            self.bits[group as usize / 64] = 0;
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bits.capacity() * size_of::<u64>() + self.list.capacity() * size_of::<u32>()
+    }
+}

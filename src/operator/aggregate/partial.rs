@@ -10,6 +10,7 @@
 //! Output batches carry the key hashes. A key comes out several times in an epoch that has more than [`FLUSH_GROUPS`]
 //! keys or hardly repeats any; the other half merges them. How keys that are times are laid out stands in `slots`.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 
 use arrow::datatypes::SchemaRef;
@@ -78,8 +79,8 @@ impl Groups {
     fn update(&mut self, spec: &AggregateSpec, input: &SlottedRows) -> Result<()> {
         for (slot, rows) in input.segments() {
             let table = match self.tables.entry(slot) {
-                std::collections::btree_map::Entry::Occupied(table) => table.into_mut(),
-                std::collections::btree_map::Entry::Vacant(place) => {
+                Entry::Occupied(table) => table.into_mut(),
+                Entry::Vacant(place) => {
                     let spare = self.spare.pop();
                     place.insert(spare.map_or_else(|| GroupTable::new(spec), Ok)?)
                 }

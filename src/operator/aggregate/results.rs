@@ -3,14 +3,16 @@
 //! Owns: which groups an epoch touched, which are not yet in a snapshot, showing and freeing them. Does not own: what an output
 //! mode shows (`finalize`), what a slot is (`slots`).
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
 
 use super::AggregateSpec;
-use super::groups::{BATCH_ROWS, Coalescer, GroupTable, group_range, records};
+use super::groups::{BATCH_ROWS, Coalescer, GroupSet, GroupTable, group_range, records};
 use super::partial::states;
 use super::slots::{NEVER, SlottedColumns, SlottedRows, TimeKind, micros_of};
 use crate::error::Result;
@@ -115,15 +117,15 @@ impl ResultTables {
         self.touched.insert(slot);
         self.unsaved.insert(slot);
         match self.slots.entry(slot) {
-            std::collections::btree_map::Entry::Occupied(table) => Ok(table.into_mut()),
-            std::collections::btree_map::Entry::Vacant(place) => Ok(place.insert(ResultTable::new(&self.spec)?)),
+            Entry::Occupied(table) => Ok(table.into_mut()),
+            Entry::Vacant(place) => Ok(place.insert(ResultTable::new(&self.spec)?)),
         }
     }
 
     /// Frees what is final, and begins to show `leaving` of that and `staying` of the rest.
     pub(super) fn end_epoch(&mut self, final_until: Option<i64>, staying: Shown, leaving: Shown) -> Result<()> {
         let touched = std::mem::take(&mut self.touched);
-        let count = |slot: &i64| self.slots.get(slot).map_or(0, |table| table.touched.list.len() as u64);
+        let count = |slot: &i64| self.slots.get(slot).map_or(0, |table| table.touched.list().len() as u64);
         self.updated_rows += touched.iter().map(count).sum::<u64>();
         for (slot, table) in self.take_final(final_until)? {
             self.removed_rows += table.table.len() as u64;
@@ -195,11 +197,7 @@ impl ResultTables {
         Ok(Flow::Done)
     }
 
-    fn next_shown(
-        &mut self,
-        showing: &mut Showing,
-        schema: &SchemaRef,
-    ) -> Result<Option<arrow::record_batch::RecordBatch>> {
+    fn next_shown(&mut self, showing: &mut Showing, schema: &SchemaRef) -> Result<Option<RecordBatch>> {
         let table = match &mut showing.leaving {
             Some(table) => Some(table),
             None => self.slots.get_mut(&showing.slot),
@@ -306,7 +304,7 @@ impl ResultTable {
     fn shown_from(&self, shown: Shown, next: usize) -> Vec<u32> {
         match shown {
             Shown::Nothing => Vec::new(),
-            Shown::Touched => self.touched.list[next..].iter().copied().take(BATCH_ROWS).collect(),
+            Shown::Touched => self.touched.list()[next..].iter().copied().take(BATCH_ROWS).collect(),
             Shown::All => group_range(next, self.table.len()),
         }
     }
@@ -357,9 +355,9 @@ impl ResultTable {
         spec: &AggregateSpec,
         schema: &SchemaRef,
         slot: i64,
-        changed: &mut Vec<(arrow::record_batch::RecordBatch, Vec<u64>)>,
+        changed: &mut Vec<(RecordBatch, Vec<u64>)>,
     ) -> Result<()> {
-        for groups in self.unsaved.list.chunks(BATCH_ROWS) {
+        for groups in self.unsaved.list().chunks(BATCH_ROWS) {
             let batch = states(spec, schema, &mut self.table, slot, groups)?;
             changed.push((batch.records, batch.hashes.map_or_else(Vec::new, |hashes| hashes.to_vec())));
         }
@@ -400,41 +398,4 @@ impl ResultTable {
 
 fn row_number(row: usize) -> u32 {
     u32::try_from(row).expect("a batch of state has under 2^32 rows")
-}
-
-/// A set of group numbers in the order in which they came.
-#[derive(Debug, Default)]
-struct GroupSet {
-    bits: Vec<u64>,
-    list: Vec<u32>,
-}
-
-impl GroupSet {
-    /// Adds a group; false when it is there.
-    fn insert(&mut self, group: u32) -> bool {
-        let (word, bit) = (group as usize / 64, 1 << (group % 64));
-        if word >= self.bits.len() {
-            self.bits.resize(word + 1, 0);
-        }
-        let is_new = self.bits[word] & bit == 0;
-        if is_new {
-            self.bits[word] |= bit;
-            self.list.push(group);
-        }
-        is_new
-    }
-
-    fn contains(&self, group: u32) -> bool {
-        self.bits.get(group as usize / 64).is_some_and(|word| word & (1 << (group % 64)) != 0)
-    }
-
-    fn clear(&mut self) {
-        for group in self.list.drain(..) {
-            self.bits[group as usize / 64] = 0;
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        self.bits.capacity() * size_of::<u64>() + self.list.capacity() * size_of::<u32>()
-    }
 }

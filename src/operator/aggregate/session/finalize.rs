@@ -9,12 +9,12 @@
 
 use arrow::datatypes::SchemaRef;
 
-use super::marks::Marks;
 use super::table::SessionTable;
 use super::timelines::NONE;
 use super::{partial_schema, session_fields, state_schema};
 use crate::error::{Error, Result};
 use crate::operator::aggregate::AggregateSpec;
+use crate::operator::aggregate::groups::GroupSet;
 use crate::operator::aggregate::groups::{BATCH_ROWS, Running};
 use crate::operator::aggregate::partial::{describe, one_input};
 use crate::operator::{
@@ -179,11 +179,11 @@ enum Shown {
 struct Held {
     table: SessionTable,
     /// Slots touched since the last barrier.
-    touched: Marks,
+    touched: GroupSet,
     /// Slots from here on began after the last barrier.
     first_new: usize,
     /// Keys touched since the last snapshot.
-    unsaved: Marks,
+    unsaved: GroupSet,
     /// Whether the snapshots hold sessions of a key. Keys past the end have none.
     saved: Vec<bool>,
     showing: Shown,
@@ -199,9 +199,9 @@ impl Held {
     fn new(table: SessionTable) -> Self {
         Self {
             table,
-            touched: Marks::default(),
+            touched: GroupSet::default(),
             first_new: 0,
-            unsaved: Marks::default(),
+            unsaved: GroupSet::default(),
             saved: Vec::new(),
             showing: Shown::Nothing,
             slots: Vec::new(),
@@ -214,8 +214,12 @@ impl Held {
 
     fn merge(&mut self, batch: &Batch) -> Result<()> {
         self.table.merge(&batch.records, batch.hashes.as_deref())?;
-        self.table.last_slots().iter().for_each(|&slot| self.touched.mark(slot));
-        self.table.last_keys().iter().for_each(|&key| self.unsaved.mark(key));
+        for slot in self.table.last_slots() {
+            self.touched.insert(*slot);
+        }
+        for key in self.table.last_keys() {
+            self.unsaved.insert(*key);
+        }
         self.balance.absorbed += batch.rows() as u64;
         Ok(())
     }
@@ -261,7 +265,7 @@ impl Held {
             // The first of a key's sessions takes the others with it.
             let key = self.table.timelines.session(slot).key;
             if key != NONE {
-                self.unsaved.mark(key);
+                self.unsaved.insert(key);
                 self.table.timelines.remove(key, limit);
             }
         }
@@ -272,13 +276,13 @@ impl Held {
         self.table.drop_gone_slots()?;
         // A key without sessions is still to be reported if a snapshot holds some.
         let (unsaved, saved) = (&self.unsaved, &self.saved);
-        let is_wanted = |key: u32| unsaved.is_marked(key) && is_saved(saved, key);
+        let is_wanted = |key: u32| unsaved.contains(key) && is_saved(saved, key);
         let Some(kept) = self.table.drop_unused_keys(is_wanted)? else { return Ok(()) };
-        let (mut unsaved, mut saved) = (Marks::default(), Vec::with_capacity(kept.len()));
+        let (mut unsaved, mut saved) = (GroupSet::default(), Vec::with_capacity(kept.len()));
         for (key, &old) in (0_u32..).zip(&kept) {
             saved.push(is_saved(&self.saved, old));
-            if self.unsaved.is_marked(old) {
-                unsaved.mark(key);
+            if self.unsaved.contains(old) {
+                unsaved.insert(key);
             }
         }
         (self.unsaved, self.saved) = (unsaved, saved);

@@ -14,7 +14,6 @@
 
 mod finalize;
 mod judge;
-mod marks;
 mod partial;
 mod table;
 #[cfg(test)]

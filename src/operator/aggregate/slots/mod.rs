@@ -28,7 +28,7 @@ use arrow::record_batch::RecordBatch;
 use super::AggregateSpec;
 use crate::error::{Error, Result};
 use crate::operator::watermark::window_part;
-use crate::operator::{DroppedRows, EpochTime, Output, Windows, reason};
+use crate::operator::{DroppedRows, EpochTime, ExpressionRef, Output, Windows, reason};
 
 /// The slot of groups without a time.
 pub(super) const NEVER: i64 = i64::MAX;
@@ -228,7 +228,7 @@ impl SlottedRows {
         time: EpochTime,
         output: &mut Output,
     ) -> Result<Self> {
-        let columns = |expressions: &[crate::operator::ExpressionRef]| {
+        let columns = |expressions: &[ExpressionRef]| {
             expressions.iter().map(|expression| expression.evaluate(records, time)).collect::<Result<Vec<_>>>()
         };
         let arguments = spec.calls.iter().map(|call| columns(&call.arguments)).collect::<Result<_>>()?;
