@@ -10,6 +10,7 @@ mod watermark;
 
 pub use listener::{QueryIdleEvent, QueryStartedEvent, QueryTerminatedEvent, StreamingQueryListener};
 pub use progress::{
-    EventTimeStats, SinkProgress, SourceProgress, StateOperatorProgress, StreamingQueryProgress, StreamingQueryStatus,
+    EventTimeStats, OperatorRows, SinkProgress, SourceProgress, StateOperatorProgress, StreamingQueryProgress,
+    StreamingQueryStatus,
 };
 pub use watermark::{WatermarkNodeStatus, WatermarkStatus};

@@ -56,6 +56,9 @@ pub struct StreamingQueryProgress {
     /// Rows that were dropped, by reason. Not in Spark's JSON.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub dropped_rows: BTreeMap<String, u64>,
+    /// Each operator's account of its rows, from the output down to the sources. Not in Spark's JSON.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub operator_rows: Vec<OperatorRows>,
     /// Each watermark node after the epoch: what holds the watermark where it is, how late rows came, and how many other delays
     /// would have found late. Not in Spark's JSON.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -115,6 +118,26 @@ pub struct StateOperatorProgress {
     pub memory_used_bytes: u64,
     /// The operator's own counts, as `numDroppedDuplicateRows`.
     pub custom_metrics: BTreeMap<String, u64>,
+}
+
+/// An operator's account of its rows in an epoch, summed over its instances and, around an exchange, both its halves:
+/// `rows_in + rows_made = rows_out + rows_absorbed +` the sum of `rows_dropped`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OperatorRows {
+    /// Its name in the topology.
+    pub operator_name: String,
+    /// Rows taken in.
+    pub rows_in: u64,
+    /// Rows put out.
+    pub rows_out: u64,
+    /// Rows put out that are not, one to one, rows taken in: results, copies for a second window.
+    pub rows_made: u64,
+    /// Rows that went into the state or into another row, or that the query did not want.
+    pub rows_absorbed: u64,
+    /// Rows dropped, by reason.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub rows_dropped: BTreeMap<String, u64>,
 }
 
 /// Whether a query is at work, and at what.
@@ -231,6 +254,7 @@ mod tests {
             sink: SinkProgress { description: "console".into(), num_output_rows: 2 },
             observed_metrics: [("seen".to_string(), [("rows".to_string(), json!(6))].into())].into(),
             dropped_rows: [("late".to_string(), 5)].into(),
+            operator_rows: Vec::new(),
             watermark_nodes: Vec::new(),
         }
     }

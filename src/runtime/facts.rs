@@ -11,8 +11,8 @@ use crate::coordinator::{FinishedEpoch, NodeReport, WatermarkPolicy, WatermarkTr
 use crate::error::Error;
 use crate::observability::trace::ActorPath;
 use crate::observability::{
-    EventTimeStats, QueryIdleEvent, QueryStartedEvent, QueryTerminatedEvent, SinkProgress, SourceProgress,
-    StateOperatorProgress, StreamingQueryProgress, WatermarkNodeStatus, WatermarkStatus,
+    EventTimeStats, OperatorRows, QueryIdleEvent, QueryStartedEvent, QueryTerminatedEvent, SinkProgress,
+    SourceProgress, StateOperatorProgress, StreamingQueryProgress, WatermarkNodeStatus, WatermarkStatus,
 };
 use crate::operator::reason;
 use crate::task::{TaskId, TaskReport};
@@ -130,6 +130,7 @@ impl Facts {
             },
             observed_metrics: BTreeMap::new(),
             dropped_rows: dropped(epoch),
+            operator_rows: operator_rows(epoch, roles),
             watermark_nodes,
         }
     }
@@ -240,6 +241,37 @@ fn state_operators(epoch: &FinishedEpoch, roles: &Roles) -> Vec<StateOperatorPro
         });
     }
     operators
+}
+
+/// The accounts of the operators that keep one.
+fn operator_rows(epoch: &FinishedEpoch, roles: &Roles) -> Vec<OperatorRows> {
+    let mut accounts = Vec::new();
+    for (name, tasks) in &roles.operators {
+        let mut account = OperatorRows {
+            operator_name: name.clone(),
+            rows_in: 0,
+            rows_out: 0,
+            rows_made: 0,
+            rows_absorbed: 0,
+            rows_dropped: BTreeMap::new(),
+        };
+        let mut is_kept = true;
+        for ack in acks(epoch, tasks) {
+            let Some(balance) = ack.report.operator.balance else {
+                is_kept = false;
+                break;
+            };
+            account.rows_in += ack.report.rows_in;
+            account.rows_out += ack.report.rows_out;
+            account.rows_made += balance.made;
+            account.rows_absorbed += balance.absorbed;
+            for (reason, count) in &ack.report.dropped {
+                *account.rows_dropped.entry((*reason).to_string()).or_default() += count;
+            }
+        }
+        accounts.extend(is_kept.then_some(account));
+    }
+    accounts
 }
 
 fn acks<'a>(epoch: &'a FinishedEpoch, tasks: &'a [TaskId]) -> impl Iterator<Item = &'a crate::task::EpochAck> {

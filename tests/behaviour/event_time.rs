@@ -9,7 +9,7 @@ use millstream::prelude::*;
 use millstream::testing::ManualClock;
 use proptest::prelude::*;
 
-use crate::support::{into_memory, lines, rows, session, sorted, timed, timed_stream};
+use crate::support::{into_memory, rows, session, sorted, timed, timed_stream};
 
 /// Counts of words in windows of ten seconds under a watermark of ten seconds.
 fn window_counts(stream: &MemoryStream) -> DataFrame {
@@ -110,6 +110,30 @@ fn progress_tells_event_times_and_duplicates() {
     let second = query.last_progress().unwrap();
     assert_eq!((second.batch_id, second.num_input_rows), (1, 0), "an epoch without input follows");
     assert_eq!((second.state_operators[0].num_rows_total, second.state_operators[0].num_rows_removed), (2, 1));
+    query.stop().unwrap();
+}
+
+#[test]
+fn progress_accounts_for_every_row_of_every_operator() {
+    let session = session(2);
+    let stream = timed_stream(&session);
+    let marked = stream.to_df().filter("word <> 'no'").with_watermark("time", "0 seconds");
+    let counts = marked.group_by((window_sliding("time", "10 seconds", "5 seconds"), "word")).count();
+    let query = into_memory(&counts, "counts", OutputMode::Append);
+    feed(&stream, &query, &[(7, "a"), (31, "b"), (32, "no")]);
+    feed(&stream, &query, &[(8, "late"), (40, "c")]);
+    for progress in query.recent_progress() {
+        for rows in &progress.operator_rows {
+            let dropped: u64 = rows.rows_dropped.values().sum();
+            let (taken, given) = (rows.rows_in + rows.rows_made, rows.rows_out + rows.rows_absorbed + dropped);
+            assert_eq!(taken, given, "{rows:?} of {progress}");
+        }
+    }
+    let second = &query.recent_progress()[2];
+    let names: Vec<&str> = second.operator_rows.iter().map(|rows| rows.operator_name.as_str()).collect();
+    assert_eq!(names, ["output", "aggregate", "watermark", "filter"]);
+    // The late row is in two windows, both of which are over.
+    assert_eq!(second.operator_rows[1].rows_dropped, BTreeMap::from([("late".to_string(), 2)]));
     query.stop().unwrap();
 }
 
@@ -257,19 +281,19 @@ proptest! {
         let counted: u64 = query.recent_progress().iter().flat_map(|progress| progress.dropped_rows.values()).sum();
         prop_assert_eq!(dropped.len() as u64, counted);
 
-        let shown = |rows: &[(i64, &str)]| {
-            let batch = timed(rows);
-            let names = ["time", "word"].into_iter().zip(batch);
-            let table = session.create_data_frame(vec![RecordBatch::try_from_iter(names).unwrap()]);
-            (lines(&table.collect().unwrap()), table)
+        let table = |rows: &[(i64, &str)]| {
+            let columns = ["time", "word"].into_iter().zip(timed(rows));
+            session.create_data_frame(vec![RecordBatch::try_from_iter(columns).unwrap()])
         };
+        let mut texts = rows(&table(&all));
         let mut kept = all;
         for row in &dropped {
-            let place = kept.iter().position(|kept| shown(&[*kept]).0[0] == *row).unwrap();
+            let place = texts.iter().position(|text| text == row).unwrap();
+            texts.swap_remove(place);
             kept.swap_remove(place);
         }
         let columns = ["window.end AS end", "word", "count"];
-        let expected = shown(&kept).1.group_by((window("time", "10 seconds"), "word")).count().select_expr(columns);
+        let expected = table(&kept).group_by((window("time", "10 seconds"), "word")).count().select_expr(columns);
         prop_assert_eq!(sorted(&session.table("counts").select_expr(columns)), sorted(&expected));
         query.stop().unwrap();
     }
