@@ -268,6 +268,10 @@ impl Operator for Checked {
         self.operator.uses_watermark()
     }
 
+    fn dropped_columns(&self, inputs: &[SchemaRef]) -> Option<SchemaRef> {
+        self.operator.dropped_columns(inputs)
+    }
+
     fn watermark_delay(&self) -> Option<Duration> {
         self.operator.watermark_delay()
     }

@@ -202,6 +202,13 @@ pub trait Operator: Send + 'static {
         false
     }
 
+    /// The columns of the rows it may hand to [`Output::drop_rows`], for these inputs, so that they can be read as a stream; `None` for
+    /// an operator that drops none.
+    fn dropped_columns(&self, inputs: &[SchemaRef]) -> Option<SchemaRef> {
+        let _ = inputs;
+        None
+    }
+
     /// How far the watermark stays behind the times this operator reports in [`OperatorStats::event_time`]; `None` for an
     /// operator that is no watermark node.
     fn watermark_delay(&self) -> Option<Duration> {

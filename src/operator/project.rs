@@ -136,6 +136,10 @@ impl Operator for Filter {
         Ok(Flow::Done)
     }
 
+    fn dropped_columns(&self, inputs: &[SchemaRef]) -> Option<SchemaRef> {
+        self.reason.and_then(|_| inputs.first().cloned())
+    }
+
     fn take_stats(&mut self) -> OperatorStats {
         OperatorStats { balance: Some(std::mem::take(&mut self.balance)), ..OperatorStats::default() }
     }

@@ -18,7 +18,7 @@ use crate::connector::source::memory::MemoryStreamCore;
 use crate::error::Result;
 use crate::operator::DroppedRows;
 use crate::plan::execution::ExecutionGraph;
-use crate::plan::topology::{NodeKind, Topology};
+use crate::plan::topology::{NodeId, NodeKind, Topology};
 use crate::protocol::Epoch;
 use crate::task::{EpochAck, TaskId};
 
@@ -31,7 +31,7 @@ struct Dropper {
     /// Its name; for half an operator, that of the whole.
     name: String,
     tasks: Vec<TaskId>,
-    /// For each of its input columns, the column of the stream.
+    /// For each column of its rows, the column of the stream.
     places: Vec<usize>,
     fields: Vec<FieldRef>,
 }
@@ -52,12 +52,12 @@ impl LateRows {
         let mut fields: Vec<FieldRef> = Vec::new();
         for (index, node) in topology.nodes().iter().enumerate() {
             let NodeKind::Operator(operator) = &node.kind else { continue };
-            let Some(input) = topology.inputs(crate::plan::topology::NodeId::at(index)).next() else { continue };
-            if node.half_of.is_none() && !operator.instance().uses_watermark() {
-                continue;
-            }
+            let inputs = topology.inputs(NodeId::at(index));
+            let inputs: Vec<SchemaRef> =
+                inputs.map(|edge| topology.nodes()[edge.from.index()].schema.clone()).collect();
+            let Some(dropped) = operator.instance().dropped_columns(&inputs) else { continue };
             let name = node.half_of.map_or(&node.name, |whole| &topology.nodes()[whole.index()].name).clone();
-            let own: Vec<FieldRef> = topology.nodes()[input.from.index()].schema.fields().iter().map(shown).collect();
+            let own: Vec<FieldRef> = dropped.fields().iter().map(shown).collect();
             let places = own.iter().map(|field| place(&mut fields, field, &name)).collect();
             let tasks = graph.instances(index).map(|task| task.id).collect();
             droppers.push(Dropper { name, tasks, places, fields: own });

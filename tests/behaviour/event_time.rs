@@ -82,6 +82,37 @@ fn a_row_without_an_event_time_is_in_no_window_and_is_counted() {
 }
 
 #[test]
+fn rows_that_a_selected_window_or_session_has_no_place_for_can_be_read_too() {
+    let session = session(1);
+    let stream = MemoryStream::new(&session, "time TIMESTAMP, word STRING, gap STRING");
+    let rows = session.sql(
+        "SELECT CAST(t AS TIMESTAMP) AS time, w AS word, g AS gap FROM (VALUES (CAST(NULL AS STRING), 'no time', '1 second'), \
+         ('2021-10-01 09:30:00', 'no gap', '0 seconds')) AS v(t, w, g)",
+    );
+    for batch in rows.collect().unwrap() {
+        stream.add(batch).unwrap();
+    }
+    let windows = stream.to_df().select((window("time", "10 seconds"), "word"));
+    let sessions = stream.to_df().group_by((session_window("time", col("gap")), "word")).count();
+    for (frame, mode, lost) in [
+        (windows, OutputMode::Append, vec!["no time|null event time"]),
+        (
+            sessions,
+            OutputMode::Complete,
+            vec![
+                "no gap|no session: null event time, or gap not positive",
+                "no time|no session: null event time, or gap not positive",
+            ],
+        ),
+    ] {
+        let query = frame.write_stream().format("noop").output_mode(mode).start().unwrap();
+        query.process_all_available().unwrap();
+        assert_eq!(late(&session, &query, &["word", "reason"]), lost);
+        query.stop().unwrap();
+    }
+}
+
+#[test]
 fn operators_that_read_different_columns_share_one_stream_of_late_rows() {
     let session = session(1);
     let stream = timed_stream(&session);

@@ -198,6 +198,10 @@ impl Operator for PartialAggregate {
         self.flush(output)
     }
 
+    fn dropped_columns(&self, inputs: &[SchemaRef]) -> Option<SchemaRef> {
+        inputs.first().cloned()
+    }
+
     fn take_stats(&mut self) -> OperatorStats {
         let balance = self.running.get().map(|groups| std::mem::take(&mut groups.balance));
         OperatorStats { balance, ..OperatorStats::default() }

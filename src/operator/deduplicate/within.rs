@@ -159,6 +159,10 @@ impl Operator for DeduplicateWithin {
         true
     }
 
+    fn dropped_columns(&self, inputs: &[SchemaRef]) -> Option<SchemaRef> {
+        inputs.first().cloned()
+    }
+
     fn take_stats(&mut self) -> OperatorStats {
         let (keys, bytes) = self.seen.as_ref().map_or((0, 0), |seen| (seen.keys.len(), seen.keys.bytes()));
         self.changes.take_stats(keys, bytes)

@@ -173,6 +173,14 @@ impl Operator for Explode {
         self.resume(output)
     }
 
+    fn dropped_columns(&self, inputs: &[SchemaRef]) -> Option<SchemaRef> {
+        let (Some(_), Kind::Lists { index, .. }, Some(input)) = (self.reason, &self.kind, inputs.first()) else {
+            return None;
+        };
+        let others: Vec<usize> = (0..input.fields().len()).filter(|column| column != index).collect();
+        input.project(&others).ok().map(Arc::new)
+    }
+
     fn resume(&mut self, output: &mut Output) -> Result<Flow> {
         while let Some(pending) = &mut self.pending {
             if output.is_full() {

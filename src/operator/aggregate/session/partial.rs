@@ -171,6 +171,10 @@ impl Operator for PartialSessions {
         self.resume(output)
     }
 
+    fn dropped_columns(&self, inputs: &[SchemaRef]) -> Option<SchemaRef> {
+        inputs.first().cloned()
+    }
+
     fn take_stats(&mut self) -> OperatorStats {
         OperatorStats { balance: Some(std::mem::take(&mut self.balance)), ..OperatorStats::default() }
     }
