@@ -142,7 +142,8 @@ impl StreamingQuery {
     }
 
     /// Waits until everything that was available at the call is committed and visible in
-    /// [`recent_progress`](Self::recent_progress). Returns at once when the query has ended.
+    /// [`recent_progress`](Self::recent_progress), the epoch without input included that shows what the watermark has made
+    /// final. Returns at once when the query has ended.
     ///
     /// # Errors
     /// The query's error, if it failed.

@@ -239,13 +239,14 @@ impl EpochMachine {
         if self.is_stopping {
             return self.finish();
         }
-        let has_work = has_news || self.wants_no_data_epoch();
-        if has_work && is_due {
+        // Who waits for everything waits for the epoch without input too; it needs no trigger then, as there is nothing to gather.
+        let may_plan = is_due || !has_news && !self.drains_asked.is_empty();
+        if may_plan && (has_news || self.wants_no_data_epoch()) {
             self.drains.append(&mut self.drains_asked);
             return self.plan(available, has_news, since, now);
         }
         let mut commands = Vec::new();
-        if has_work {
+        if has_news {
             // Only a wait asked, but the news it found is as good as a source's own.
             self.schedule.news();
             self.drains.append(&mut self.drains_asked);
@@ -263,7 +264,7 @@ impl EpochMachine {
         }
         commands.extend(self.sleep(now));
         // News and waits that came while the sources were asked are looked at now.
-        if self.schedule.is_due(now) || !self.drains.is_empty() && !has_work {
+        if self.schedule.is_due(now) || !self.drains.is_empty() && !has_news {
             commands.extend(self.consider(now));
         }
         commands

@@ -326,3 +326,24 @@ fn a_single_epoch_is_not_followed_by_one_without_input() {
         ],
     );
 }
+
+#[test]
+fn who_waits_for_everything_does_not_wait_for_the_trigger_of_an_epoch_without_input() {
+    let mut machine = timed_machine(TriggerKind::ProcessingTime(Duration::from_secs(10)));
+    run(
+        &mut machine,
+        vec![
+            (0, Event::Opened(vec![(-1).into()]), &["ask Options"]),
+            (1, latest(4), &["plan 0 to 4"]),
+            (2, Event::Planned, &[]),
+            (3, timed_ack(0, 60), &["commit 0"]),
+            (4, Event::Committed, &["sleep until 10000000"]),
+            (5, Event::Drain(1), &["ask Options"]),
+            (6, latest(4), &["plan 1 to 4"]),
+            (7, Event::Planned, &[]),
+            (8, ack(0, 1), &["commit 1"]),
+            (9, Event::Committed, &["ask Options"]),
+            (10, latest(4), &["idle", "drained [1]", "sleep until 10000000"]),
+        ],
+    );
+}
