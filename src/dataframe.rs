@@ -195,8 +195,8 @@ impl DataFrame {
     ///
     /// On a stream the columns should include the event-time column, or every combination is remembered for ever: with it, one is
     /// forgotten when the watermark passes its time. Rows behind the watermark are dropped as late. The first row is the first that
-    /// the source has; where several readers read one epoch (over 1 MiB of files, or some 16,000 rows of a `MemoryStream`), rows of
-    /// different readers come in the order of arrival.
+    /// a source has; one reader reads each source of such a query, so that its order is kept at any parallelism. Of several sources,
+    /// rows come in the order of arrival.
     #[track_caller]
     pub fn drop_duplicates(&self, columns: impl IntoNames) -> Self {
         let columns = columns.into_names();

@@ -268,6 +268,10 @@ impl Operator for Checked {
         self.operator.uses_watermark()
     }
 
+    fn depends_on_order(&self) -> bool {
+        self.operator.depends_on_order()
+    }
+
     fn dropped_columns(&self, inputs: &[SchemaRef]) -> Option<SchemaRef> {
         self.operator.dropped_columns(inputs)
     }

@@ -11,6 +11,8 @@ pub mod reason {
     pub const LATE: &str = "late";
     /// The row has no event time, so it belongs to no window.
     pub const NULL_TIME: &str = "null event time";
+    /// The event time is so far in the future that its window would end after the last time there is.
+    pub const TOO_FAR: &str = "event time out of range";
     /// The gap of the row's session is null, zero or negative, or the row has no event time.
     pub const NO_SESSION: &str = "no session: null event time, or gap not positive";
     /// The gap of the row's session is zero or negative.

@@ -202,6 +202,12 @@ pub trait Operator: Send + 'static {
         false
     }
 
+    /// Whether the result depends on the order in which rows of one epoch come: then each source is read by one reader at a time,
+    /// so that they come in the source's order.
+    fn depends_on_order(&self) -> bool {
+        false
+    }
+
     /// The columns of the rows it may hand to [`Output::drop_rows`], for these inputs, so that they can be read as a stream; `None` for
     /// an operator that drops none.
     fn dropped_columns(&self, inputs: &[SchemaRef]) -> Option<SchemaRef> {
@@ -209,7 +215,7 @@ pub trait Operator: Send + 'static {
         None
     }
 
-    /// How far the watermark stays behind the times this operator reports in [`OperatorStats::event_time`]; `None` for an
+    /// How far the watermark stays behind the times this operator reports in [`OperatorStats::event_times`]; `None` for an
     /// operator that is no watermark node.
     fn watermark_delay(&self) -> Option<Duration> {
         None

@@ -18,11 +18,14 @@ pub struct Windows {
     start: i64,
 }
 
+/// The most windows a row may be in: each is a row of its own for the aggregation.
+const MOST_OVERLAPPING: i64 = 10_000;
+
 impl Windows {
     /// Windows of `size` microseconds that begin every `slide` microseconds, `start` microseconds off 1970-01-01T00:00:00Z.
     ///
     /// # Errors
-    /// Unless `0 < slide <= size` and `|start| < slide`.
+    /// Unless `0 < slide <= size <= 10,000 × slide` and `|start| < slide`.
     pub fn new(size: i64, slide: i64, start: i64) -> Result<Self> {
         let shown = |name: &str, micros: i64| format!("{name} of {}", Micros(micros));
         let refused = |what: String, remedy: &str| Err(Error::plan(format!("window(…) with a {what}: {remedy}")));
@@ -34,6 +37,10 @@ impl Windows {
         }
         if slide > size {
             let remedy = format!("it may not be longer than the size, {}, or rows would be in no window", Micros(size));
+            return refused(shown("slide", slide), &remedy);
+        }
+        if size / slide > MOST_OVERLAPPING {
+            let remedy = format!("a row would be in over {MOST_OVERLAPPING} windows; use a longer one");
             return refused(shown("slide", slide), &remedy);
         }
         if start.unsigned_abs() >= slide.unsigned_abs() {
@@ -66,7 +73,7 @@ impl Windows {
         self.size == self.slide
     }
 
-    /// The end of the last window that holds `time`. Times at the edge of what 64 bits hold get the last window there is.
+    /// The end of the last window that holds `time`; `time` itself or less if that is beyond what 64 bits hold.
     #[inline]
     pub fn last_end(&self, time: i64) -> i64 {
         let into = time.wrapping_sub(self.start).rem_euclid(self.slide);
@@ -152,6 +159,7 @@ mod tests {
             ((5, 6, 0), "longer than the size"),
             ((5, 5, 5), "start time"),
             ((5, 5, -5), "start time"),
+            ((10_001, 1, 0), "over 10000 windows"),
         ] {
             let error = Windows::new(size, slide, start).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");

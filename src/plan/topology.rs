@@ -162,6 +162,14 @@ impl Topology {
         self.edges.iter().filter(move |edge| edge.to == node)
     }
 
+    /// Whether the rows of an epoch have to come in the order of their source.
+    pub(crate) fn depends_on_order(&self) -> bool {
+        self.nodes.iter().any(|node| match &node.kind {
+            NodeKind::Operator(operator) => operator.instance().depends_on_order(),
+            NodeKind::Source(_) | NodeKind::Sink(_) => false,
+        })
+    }
+
     /// The numbers of all nodes: each before what it reads, and of what it reads the first input's before the second's.
     pub(crate) fn nodes_from_output_down(&self) -> Vec<usize> {
         let is_read = |index: usize| self.edges.iter().any(|edge| edge.from.0 == index);

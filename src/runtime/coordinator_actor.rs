@@ -129,6 +129,8 @@ pub(super) struct CoordinatorParts {
     pub checkpoint: Addr<CheckpointActor>,
     pub facts: Facts,
     pub late_rows: Arc<LateRows>,
+    /// Whether each source is read by one reader at a time.
+    pub reads_in_order: bool,
     pub state: Arc<QueryState>,
     pub clock: Arc<dyn Clock>,
     pub io: IoPool,
@@ -230,7 +232,9 @@ impl CoordinatorActor {
     fn plan(&mut self, plan: EpochPlan, ctx: &mut Context<Self>) {
         trace::epoch(&self.parts.facts.path, plan.barrier.epoch, "epoch_planned");
         self.parts.state.set_status("Processing new data", true, true);
-        let instances: Vec<usize> = self.parts.source_actors.iter().map(Vec::len).collect();
+        // Where order matters, one reader keeps it: rows of several would meet in any order behind the next exchange.
+        let readers = |actors: &Vec<_>| if self.parts.reads_in_order { 1 } else { actors.len() };
+        let instances: Vec<usize> = self.parts.source_actors.iter().map(readers).collect();
         let (from, to) = (plan.from.clone(), plan.to.clone());
         self.plan = Some(plan);
         self.with_sources(ctx, move |sources| {

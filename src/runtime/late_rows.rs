@@ -58,7 +58,11 @@ impl LateRows {
             let Some(dropped) = operator.instance().dropped_columns(&inputs) else { continue };
             let name = node.half_of.map_or(&node.name, |whole| &topology.nodes()[whole.index()].name).clone();
             let own: Vec<FieldRef> = dropped.fields().iter().map(shown).collect();
-            let places = own.iter().map(|field| place(&mut fields, field, &name)).collect();
+            // Columns are shared with other operators, not with each other.
+            let mut places: Vec<usize> = Vec::new();
+            for field in &own {
+                places.push(place(&mut fields, field, &name, &places));
+            }
             let tasks = graph.instances(index).map(|task| task.id).collect();
             droppers.push(Dropper { name, tasks, places, fields: own });
         }
@@ -131,8 +135,11 @@ fn schema(fields: &[FieldRef]) -> SchemaRef {
     let mut all = fields.to_vec();
     for (name, data_type) in reasons {
         // A column of the user's goes before one of ours.
-        let taken = fields.iter().any(|field| field.name().eq_ignore_ascii_case(name));
-        let name = if taken { format!("_{name}") } else { name.to_string() };
+        let is_taken = |name: &str| fields.iter().any(|field| field.name().eq_ignore_ascii_case(name));
+        let mut name = name.to_string();
+        while is_taken(&name) {
+            name.insert(0, '_');
+        }
         all.push(Arc::new(Field::new(name, data_type, true)));
     }
     Arc::new(Schema::new(all))
@@ -144,16 +151,18 @@ fn shown(field: &FieldRef) -> FieldRef {
     Arc::new(Field::new(name, field.data_type().clone(), true))
 }
 
-/// The place of a column of the stream for `field`, which is added if there is none of its name and type.
-fn place(fields: &mut Vec<FieldRef>, field: &FieldRef, operator: &str) -> usize {
+/// The place of a column of the stream for `field`, which is added if there is none of its name and type that is not `used`.
+fn place(fields: &mut Vec<FieldRef>, field: &FieldRef, operator: &str, used: &[usize]) -> usize {
     let same_name = |name: &str, other: &FieldRef| other.name().eq_ignore_ascii_case(name);
-    let found =
-        fields.iter().position(|other| same_name(field.name(), other) && other.data_type() == field.data_type());
-    if let Some(place) = found {
+    let fits = |other: &FieldRef| same_name(field.name(), other) && other.data_type() == field.data_type();
+    let found = fields.iter().enumerate().find(|(place, other)| fits(other) && !used.contains(place));
+    if let Some((place, _)) = found {
         return place;
     }
-    let is_taken = fields.iter().any(|other| same_name(field.name(), other));
-    let name = if is_taken { format!("{} ({operator})", field.name()) } else { field.name().clone() };
+    let mut name = field.name().clone();
+    while fields.iter().any(|other| same_name(&name, other)) {
+        name = format!("{name} ({operator})");
+    }
     fields.push(Arc::new(field.as_ref().clone().with_name(name)));
     fields.len() - 1
 }

@@ -209,6 +209,7 @@ impl Launch<'_> {
             state.set_watermark(Facts::watermark_status(&tracker, now));
         }
         let machine = EpochMachine::new(options.trigger, graph.ids().collect(), tracker, 0, false);
+        let reads_in_order = topology.depends_on_order();
         let specs: Vec<(TaskSpec, Work)> = graph.tasks.iter().cloned().zip(work).collect();
         let (clock, listeners, on_end) = (options.clock, options.listeners, options.on_end);
         let place = engine.next_place();
@@ -228,6 +229,7 @@ impl Launch<'_> {
                 checkpoint,
                 facts,
                 late_rows,
+                reads_in_order,
                 state,
                 clock,
                 io: engine.io().clone(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use millstream::arrow::array::{ArrayRef, TimestampMicrosecondArray};
 use millstream::arrow::record_batch::RecordBatch;
 use millstream::prelude::*;
 use millstream::testing::ManualClock;
@@ -328,4 +329,47 @@ proptest! {
         prop_assert_eq!(sorted(&session.table("counts").select_expr(columns)), sorted(&expected));
         query.stop().unwrap();
     }
+}
+
+#[test]
+fn the_first_row_of_a_key_is_the_source_s_first_at_any_parallelism() {
+    let numbers: Vec<i64> = (0..40_000).collect();
+    for parallelism in [1, 2, 4] {
+        let session = session(parallelism);
+        let stream = MemoryStream::new(&session, "k STRING, n BIGINT");
+        let once = stream.to_df().drop_duplicates("k");
+        let firsts = stream.to_df().group_by("k").agg([first("n").alias("first"), last("n").alias("last")]);
+        let queries =
+            [into_memory(&once, "once", OutputMode::Append), into_memory(&firsts, "firsts", OutputMode::Update)];
+        let keys = crate::support::strings(&vec!["k"; numbers.len()]);
+        stream.add_rows([keys, crate::support::numbers(&numbers)]).unwrap();
+        for query in queries {
+            query.process_all_available().unwrap();
+            query.stop().unwrap();
+        }
+        assert_eq!(rows(&session.table("once")), ["k|0"], "parallelism {parallelism}");
+        assert_eq!(rows(&session.table("firsts")), ["k|0|39999"], "parallelism {parallelism}");
+    }
+}
+
+#[test]
+fn a_time_without_a_window_is_counted_and_one_key_may_stand_twice() {
+    let session = session(1);
+    let stream = timed_stream(&session);
+    let marked = stream.to_df().with_watermark("time", "0 seconds");
+    let twice =
+        marked.group_by((window("time", "10 seconds"), window("time", "10 seconds").alias("w"), "word")).count();
+    let query = into_memory(&twice, "twice", OutputMode::Update);
+    feed(&stream, &query, &[(5, "a")]);
+    assert_eq!(rows(&session.table("twice").select(["word", "count"])), ["a|1"]);
+    query.stop().unwrap();
+
+    let counts = stream.to_df().group_by(window("time", "10 seconds")).count();
+    let query = into_memory(&counts, "counts", OutputMode::Update);
+    let far = TimestampMicrosecondArray::from(vec![i64::MAX]).with_timezone("UTC");
+    stream.add_rows([Arc::new(far) as ArrayRef, crate::support::strings(&["far"])]).unwrap();
+    query.process_all_available().unwrap();
+    let dropped = query.last_progress().unwrap().dropped_rows;
+    assert_eq!(dropped, BTreeMap::from([("event time out of range".to_string(), 1)]));
+    query.stop().unwrap();
 }

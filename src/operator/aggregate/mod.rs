@@ -77,6 +77,11 @@ pub trait AccumulatorFactory: fmt::Debug + Send + Sync {
     /// When the function cannot be run for these types.
     fn create(&self) -> Result<Box<dyn Accumulator>>;
 
+    /// Whether the result depends on the order of the rows, as that of the first value does.
+    fn depends_on_order(&self) -> bool {
+        false
+    }
+
     /// The columns of the partial state.
     fn state_fields(&self) -> Vec<FieldRef>;
 

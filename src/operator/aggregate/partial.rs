@@ -198,6 +198,10 @@ impl Operator for PartialAggregate {
         self.flush(output)
     }
 
+    fn depends_on_order(&self) -> bool {
+        self.spec.calls.iter().any(|call| call.factory.depends_on_order())
+    }
+
     fn dropped_columns(&self, inputs: &[SchemaRef]) -> Option<SchemaRef> {
         inputs.first().cloned()
     }

@@ -163,6 +163,11 @@ impl Operator for Deduplicate {
         self.is_judging
     }
 
+    /// The first row of a key decides.
+    fn depends_on_order(&self) -> bool {
+        true
+    }
+
     fn dropped_columns(&self, inputs: &[SchemaRef]) -> Option<SchemaRef> {
         inputs.first().cloned()
     }

@@ -159,6 +159,11 @@ impl Operator for DeduplicateWithin {
         true
     }
 
+    /// The first row of a key decides.
+    fn depends_on_order(&self) -> bool {
+        true
+    }
+
     fn dropped_columns(&self, inputs: &[SchemaRef]) -> Option<SchemaRef> {
         inputs.first().cloned()
     }

@@ -82,7 +82,14 @@ fn failed(call: &AggregateFunctionExpr, error: DataFusionError) -> Error {
     Error::data(format!("{}: {}", call.name(), error.strip_backtrace())).with_source(error)
 }
 
+/// The functions whose result depends on the order of the rows, by DataFusion's names.
+const ORDERED: [&str; 5] = ["first_value", "last_value", "nth_value", "array_agg", "collect_list"];
+
 impl AccumulatorFactory for DataFusionAggregate {
+    fn depends_on_order(&self) -> bool {
+        ORDERED.contains(&self.call.fun().name())
+    }
+
     fn create(&self) -> Result<Box<dyn Accumulator>> {
         Ok(Box::new(StoredStates::new(self.clone())?))
     }

@@ -6,7 +6,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{Expr as TypedExpr, LogicalPlan as TypedPlan};
 
-use super::event_time::{as_deduplicate, as_watermark, marks, session_key, shown};
+use super::event_time::{as_deduplicate, as_watermark, event_time_keys, marks, session_key, shown};
 use super::tables::StreamTable;
 use crate::error::Result;
 use crate::plan::Refusal;
@@ -123,11 +123,13 @@ pub(super) fn check_event_times(plan: &TypedPlan) -> Result<()> {
     let mut result = Ok(());
     visit(plan, &mut |node| {
         let Some(what) = stateful(node) else { return };
-        // An aggregation judges by its keys, which are all that is marked of its output.
-        let judged =
-            if is_aggregation(node) { marks(node) } else { node.inputs().into_iter().flat_map(marks).collect() };
-        let mut names: Vec<&str> =
-            judged.iter().filter(|(_, mark)| mark.delay.is_some()).map(|(name, _)| shown(name)).collect();
+        // An aggregation judges by its keys, which are all that is marked of its output; one key twice is one.
+        let mut names = if let TypedPlan::Aggregate(aggregate) = node {
+            event_time_keys(aggregate)
+        } else {
+            let columns = node.inputs().into_iter().flat_map(marks).filter(|(_, mark)| mark.delay.is_some());
+            columns.map(|(name, _)| shown(&name).to_string()).collect()
+        };
         names.sort_unstable();
         if names.len() > 1 {
             result = Err(Refusal::TwoEventTimes(what, names.join(" and ")).into());

@@ -253,6 +253,21 @@ pub(super) fn session_key(aggregate: &Aggregate) -> Option<usize> {
     aggregate.group_expr.iter().position(is_session)
 }
 
+/// The users' names of the grouping keys that are watermarked; a key that stands there twice once.
+pub(super) fn event_time_keys(aggregate: &Aggregate) -> Vec<String> {
+    let input = marks(&aggregate.input);
+    let mut keys: Vec<&TypedExpr> = Vec::new();
+    let mut names = Vec::new();
+    for (expr, field) in aggregate.group_expr.iter().zip(aggregate.schema.fields()) {
+        let key = if let TypedExpr::Alias(alias) = expr { alias.expr.as_ref() } else { expr };
+        if mark_of(key, &input).is_some_and(|mark| mark.delay.is_some()) && !keys.contains(&key) {
+            keys.push(key);
+            names.push(shown(field.name()).to_string());
+        }
+    }
+    names
+}
+
 /// The grouping key of an aggregation that is marked, and its mark: the watermarked one if there are several.
 pub(super) fn time_key(aggregate: &Aggregate) -> Option<(usize, Mark)> {
     let input = marks(&aggregate.input);

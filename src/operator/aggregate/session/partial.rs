@@ -171,6 +171,10 @@ impl Operator for PartialSessions {
         self.resume(output)
     }
 
+    fn depends_on_order(&self) -> bool {
+        self.spec.calls.iter().any(|call| call.factory.depends_on_order())
+    }
+
     fn dropped_columns(&self, inputs: &[SchemaRef]) -> Option<SchemaRef> {
         inputs.first().cloned()
     }

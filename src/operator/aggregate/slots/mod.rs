@@ -283,6 +283,8 @@ struct Judged {
     slots: Slots,
     /// Rows without a time, which are in no window.
     timeless: Vec<u32>,
+    /// Rows whose window would end after the last time there is.
+    too_far: Vec<u32>,
     /// Late rows, and what they were judged by.
     late: Vec<u32>,
     late_times: Vec<i64>,
@@ -308,7 +310,15 @@ impl Judged {
     }
 
     fn staying(rows: Option<Vec<u32>>, slots: Slots) -> Self {
-        Self { rows, slots, timeless: Vec::new(), late: Vec::new(), late_times: Vec::new(), copies: 0 }
+        Self {
+            rows,
+            slots,
+            timeless: Vec::new(),
+            too_far: Vec::new(),
+            late: Vec::new(),
+            late_times: Vec::new(),
+            copies: 0,
+        }
     }
 
     /// The usual case: a batch whose times are all in one window that is open. Only the lowest and highest are looked at.
@@ -351,6 +361,9 @@ impl Judged {
                 let Some(earlier) = end.checked_sub(windows.slide()) else { break };
                 end = earlier;
             }
+            if count == 0 {
+                judged.too_far.push(row);
+            }
             judged.copies += count.saturating_sub(1);
         }
         Self { rows: Some(rows), slots: Slots::Many(slots), ..judged }
@@ -377,9 +390,10 @@ impl Judged {
     /// Hands on the rows that go, with the reason.
     fn drop_rows(&self, records: &RecordBatch, late_until: Option<i64>, output: &mut Output) -> Result<()> {
         let pick = |rows: &[u32]| take_record_batch(records, &UInt32Array::from(rows.to_vec()));
-        if !self.timeless.is_empty() {
-            let (reason, records) = (reason::NULL_TIME, pick(&self.timeless)?);
-            output.drop_rows(DroppedRows { reason, records, times: None, watermark_ms: None });
+        for (reason, rows) in [(reason::NULL_TIME, &self.timeless), (reason::TOO_FAR, &self.too_far)] {
+            if !rows.is_empty() {
+                output.drop_rows(DroppedRows { reason, records: pick(rows)?, times: None, watermark_ms: None });
+            }
         }
         if !self.late.is_empty() {
             let times = Some(TimestampMicrosecondArray::from(self.late_times.clone()));
