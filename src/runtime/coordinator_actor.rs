@@ -280,7 +280,14 @@ impl CoordinatorActor {
 
     fn committed(&mut self, ctx: &mut Context<Self>) {
         let Some(plan) = self.plan.take() else { return };
+        let acks = self.finished.iter_mut().flat_map(|epoch| &mut epoch.acks);
+        let dropped = acks.map(|ack| (ack.task, std::mem::take(&mut ack.report.dropped_rows)));
+        let dropped: Vec<_> = dropped.filter(|(_, rows)| !rows.is_empty()).collect();
+        let late_rows = Arc::clone(&self.parts.late_rows);
         self.with_sources(ctx, move |sources| {
+            if let Err(error) = late_rows.add(plan.barrier.epoch, dropped) {
+                log::warn!(target: "millstream::runtime", "late rows could not be kept: {error}");
+            }
             for (source, through) in sources.iter_mut().zip(&plan.to) {
                 if let Err(error) = source.commit(through) {
                     log::warn!(target: "millstream::runtime", "{} could not note a commit: {error}", source.description());
@@ -297,9 +304,6 @@ impl CoordinatorActor {
             trace::epoch(&self.parts.facts.path, epoch.plan.barrier.epoch, "epoch_committed");
             epoch.durations.insert("commitOffsets", now - self.commit_started);
             let watermark = self.show_watermark(epoch.plan.barrier.epoch, now);
-            if let Err(error) = self.parts.late_rows.add(epoch.plan.barrier.epoch, &mut epoch.acks) {
-                log::warn!(target: "millstream::runtime", "late rows could not be kept: {error}");
-            }
             if let Some(warning) = self.parts.facts.late_warning(&epoch, &self.parts.roles, now) {
                 trace::late_rows(&self.parts.facts.path, epoch.plan.barrier.epoch, &warning);
             }

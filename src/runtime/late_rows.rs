@@ -20,7 +20,7 @@ use crate::operator::DroppedRows;
 use crate::plan::execution::ExecutionGraph;
 use crate::plan::topology::{NodeId, NodeKind, Topology};
 use crate::protocol::Epoch;
-use crate::task::{EpochAck, TaskId};
+use crate::task::TaskId;
 
 /// So many dropped rows are kept for readers; older ones give way, and are counted in progress all the same.
 const KEPT_ROWS: usize = 1_000_000;
@@ -75,14 +75,13 @@ impl LateRows {
         self.stream.clone()
     }
 
-    /// Adds what the tasks dropped in an epoch.
+    /// Adds what tasks dropped in an epoch. It waits while sources are asked for news, so it is no work for an actor's thread.
     ///
     /// # Errors
     /// When an operator dropped rows of other columns than it reads.
-    pub(crate) fn add(&self, epoch: Epoch, acks: &mut [EpochAck]) -> Result<()> {
-        for ack in acks {
-            let rows = std::mem::take(&mut ack.report.dropped_rows);
-            let Some(dropper) = self.droppers.iter().find(|dropper| dropper.tasks.contains(&ack.task)) else {
+    pub(crate) fn add(&self, epoch: Epoch, dropped: Vec<(TaskId, Vec<DroppedRows>)>) -> Result<()> {
+        for (task, rows) in dropped {
+            let Some(dropper) = self.droppers.iter().find(|dropper| dropper.tasks.contains(&task)) else {
                 continue;
             };
             for rows in rows {

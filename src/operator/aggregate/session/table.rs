@@ -12,13 +12,13 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, StructArray, TimestampMicrosecondArray, UInt32Array, new_null_array};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
-use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use arrow::record_batch::RecordBatch;
 
 use super::judge::SessionRows;
 use super::timelines::{Intervals, NONE, Session, Timelines, number};
 use super::{other_fields, session_fields, time_type};
 use crate::error::{Error, Result};
-use crate::operator::aggregate::groups::BATCH_ROWS;
+use crate::operator::aggregate::groups::{BATCH_ROWS, records};
 use crate::operator::aggregate::{Accumulator, AggregateSpec};
 use crate::operator::{EpochTime, ExpressionRef};
 use crate::protocol::key_group::hash_rows_into;
@@ -306,9 +306,4 @@ fn merge_states(
         rest = others;
     }
     Ok(())
-}
-
-fn records(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
 }

@@ -115,7 +115,7 @@ fn windows_keep_the_type_of_the_time() {
 
 #[test]
 fn a_batch_that_makes_too_many_windows_is_refused_before_any_is_made() {
-    let error = windows_of_times(&times(&[Some(0); 220_000]), Windows::new(10_000, 1, 0).unwrap()).unwrap_err();
+    let error = windows_of_times(&times(&vec![Some(0); 220_000]), Windows::new(10_000, 1, 0).unwrap()).unwrap_err();
     assert!(error.message().contains("use a longer slide"), "{error}");
 }
 
