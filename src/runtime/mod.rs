@@ -15,7 +15,8 @@
 //! tasks; 3 start their actors; 4 wire them; 5 start the coordinator, which asks the sources.
 //! Stop: 1 the running epoch is committed; 2 the end goes through the graph from the sources, and each task stops behind it;
 //! 3 each reports that it is gone when its actor is dropped; 4 after the last one the query is over. After an error, or when the
-//! epoch outlasts the deadline, the coordinator instead tells every task in its table to stop. The first error is kept. A panic in a task is caught, reported and ends its query alone.
+//! epoch outlasts the deadline, the coordinator instead tells every task in its table to stop. The first error is kept. A
+//! panic in a task is caught, reported and ends its query alone.
 
 mod checkpoint_actor;
 mod coordinator_actor;

@@ -401,7 +401,9 @@ impl<'a> Resolver<'a> {
         if input.is_streaming {
             let keys = if named.is_empty() { input.scope.columns.iter().collect() } else { named };
             let mut keys: Vec<String> = keys.into_iter().map(|key| key.internal.clone()).collect();
-            keys.dedup();
+            // A column that is named twice is one key.
+            let mut seen = std::collections::HashSet::new();
+            keys.retain(|key| seen.insert(key.clone()));
             let node = DeduplicatePlan { input: input.plan.clone(), keys, is_within_watermark: within_watermark };
             let plan = TypedPlan::Extension(Extension { node: Arc::new(node) });
             return Ok(Self::with_plan(input, plan));
