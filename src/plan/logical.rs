@@ -12,6 +12,7 @@ use arrow::record_batch::RecordBatch;
 use crate::connector::SourceFactory;
 use crate::connector::options::Options;
 use crate::expr::Expr;
+pub use crate::operator::JoinType;
 use crate::types::SchemaInput;
 
 /// An unresolved relation and the line of the program that made it.
@@ -53,23 +54,6 @@ pub(crate) struct ReadSpec {
     pub schema: Option<SchemaInput>,
     /// Paths given to `load_path`, `text`, `csv`, …
     pub paths: Vec<String>,
-}
-
-/// How two relations are joined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum JoinType {
-    /// Pairs that match.
-    Inner,
-    /// Pairs that match, and left rows without a match beside nulls.
-    Left,
-    /// Pairs that match, and right rows without a match beside nulls.
-    Right,
-    /// Pairs that match, and rows of either side without a match beside nulls.
-    Full,
-    /// Left rows that have a match.
-    LeftSemi,
-    /// Left rows that have none.
-    LeftAnti,
 }
 
 /// What a join compares.
