@@ -37,7 +37,7 @@ pub use deduplicate::{Deduplicate, DeduplicateWithin};
 pub use dropped::{DroppedRows, reason};
 pub(crate) use exchange::Exchange;
 pub use explode::Explode;
-pub use join::{JoinColumn, JoinCondition, JoinKey, JoinSide, JoinSpec, JoinType};
+pub use join::{JoinBound, JoinColumn, JoinCondition, JoinInput, JoinKey, JoinSide, JoinSpec, JoinType, StreamJoin};
 pub use limit::{Limit, LimitScope};
 pub use project::{Filter, Project};
 pub use sort::{Sort, SortKey};
@@ -83,12 +83,23 @@ pub struct OperatorStats {
     pub updated_rows: u64,
     /// Rows of state removed.
     pub removed_rows: u64,
+    /// Of a join of streams, what it holds of each side.
+    pub sides: Option<[SideStats; 2]>,
     /// Whether the operator drops duplicates, so that their count is worth showing even when it is 0.
     pub drops_duplicates: bool,
     /// How rows taken in relate to rows put out; `None` if the operator keeps no such account.
     pub balance: Option<Balance>,
     /// The event times of the rows that passed, from a watermark node.
     pub event_times: Option<EventTimes>,
+}
+
+/// What a join holds of one side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SideStats {
+    /// Rows now held.
+    pub rows: u64,
+    /// Bytes now held.
+    pub bytes: u64,
 }
 
 /// An operator's account of its rows: `in + made = out + absorbed + dropped`, in every epoch.

@@ -138,6 +138,14 @@ pub(crate) fn event_times(column: &ArrayRef) -> Result<TimestampMicrosecondArray
     Ok(ends)
 }
 
+/// The times rows are judged by, in microseconds: those of a TIMESTAMP column, or the ends of windows.
+pub(crate) fn judged_times(column: &ArrayRef) -> Result<TimestampMicrosecondArray> {
+    match column.as_primitive_opt::<TimestampMicrosecondType>() {
+        Some(times) => Ok(times.clone()),
+        None => window_part(column, "end"),
+    }
+}
+
 /// The `start` or `end` of windows; null where the window is.
 ///
 /// # Errors

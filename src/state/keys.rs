@@ -243,7 +243,7 @@ impl Index {
 /// The table indexes by the low bits and tells entries apart by the high ones, of which an instance sees only those of
 /// its key groups: low bits are folded into them.
 #[inline]
-fn spread(hash: u64) -> u64 {
+pub(crate) fn spread(hash: u64) -> u64 {
     hash ^ (hash << 20)
 }
 

@@ -6,7 +6,7 @@ mod keys;
 
 use arrow::record_batch::RecordBatch;
 
-pub(crate) use keys::KeyTable;
+pub(crate) use keys::{KeyTable, spread};
 
 /// The changes of one operator instance since its last snapshot.
 #[derive(Debug, Clone, Default)]

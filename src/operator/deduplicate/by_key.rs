@@ -4,11 +4,12 @@
 
 use arrow::datatypes::{DataType, SchemaRef};
 
-use super::columns::{Columns, judged_times};
+use super::columns::Columns;
 use super::parts::{self, Parts};
 use super::slots::{KeyTime, Slots};
 use super::{Changes, micros};
 use crate::error::{Error, Result};
+use crate::operator::watermark::judged_times;
 use crate::operator::{
     Barrier, Batch, EpochTime, Flow, Operator, OperatorContext, OperatorStats, Output, StateDelta, StatePart, Watermark,
 };

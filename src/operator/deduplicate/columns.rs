@@ -7,13 +7,13 @@ use std::sync::{Arc, OnceLock};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, TimestampMicrosecondArray};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{filter, filter_record_batch};
-use arrow::datatypes::{FieldRef, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use super::micros;
 use crate::error::{Error, Result};
 use crate::operator::project::one_input;
-use crate::operator::watermark::{is_event_time, window_part};
+use crate::operator::watermark::{is_event_time, judged_times};
 use crate::operator::{Batch, DroppedRows, Output, Watermark, reason};
 use crate::protocol::key_group::hash_rows_into;
 use crate::state::KeyTable;
@@ -96,14 +96,6 @@ fn field<'a>(input: &'a Schema, index: usize, role: &str) -> Result<&'a FieldRef
     columns.get(index).ok_or_else(|| {
         Error::plan(format!("column {index} is {role}, but the input has only {}: {}", columns.len(), known()))
     })
-}
-
-/// The times rows are judged by, in microseconds: those of a TIMESTAMP column, or the ends of windows.
-pub(super) fn judged_times(column: &ArrayRef) -> Result<TimestampMicrosecondArray> {
-    match column.as_primitive_opt::<TimestampMicrosecondType>() {
-        Some(times) => Ok(times.clone()),
-        None => window_part(column, "end"),
-    }
 }
 
 /// Rows that are not late.

@@ -12,6 +12,8 @@
 //! join looks whether its output has room, and pauses in the middle of a row if not.
 
 mod pairs;
+mod rows;
+mod stream_join;
 
 use std::sync::Arc;
 
@@ -21,7 +23,7 @@ use super::ExpressionRef;
 use crate::error::{Error, Result};
 use crate::types::type_name;
 
-pub(crate) use pairs::{Candidates, Chains, Joiner, NO_ROW, Pairs, Probe, StoredRows};
+pub use stream_join::{JoinBound, JoinInput, StreamJoin};
 
 /// How two relations are joined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -15,7 +15,7 @@ use arrow::compute::{SortOptions, take};
 use arrow::datatypes::{ArrowNativeType, DataType, Float32Type, Float64Type, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
-use super::{JoinKey, JoinSide, JoinSpec};
+use super::{JoinSide, JoinSpec};
 use crate::error::{Error, Result};
 use crate::operator::EpochTime;
 use crate::types::type_name;
@@ -36,11 +36,17 @@ pub(crate) trait Chains {
 
 /// The columns of stored rows.
 pub(crate) trait StoredRows {
-    /// The values of a column in these rows, in this order.
+    /// Where some rows are, found once for all columns.
+    type Places;
+
+    /// Where these rows are.
+    fn places(&self, rows: &[u32]) -> Self::Places;
+
+    /// The values of a column in these places, in this order.
     ///
     /// # Errors
     /// When Arrow refuses the column: over 2 GiB in one array.
-    fn gather(&self, column: usize, rows: &[u32]) -> Result<ArrayRef>;
+    fn gather(&self, column: usize, places: &Self::Places) -> Result<ArrayRef>;
 }
 
 /// Pairs of a probing row, by its place in the batch, and a stored row, by its number.
@@ -184,21 +190,17 @@ impl Joiner {
         pairs: &mut Pairs,
         time: EpochTime,
     ) -> Result<()> {
-        if !self.is_exact {
-            for key in &self.spec.keys {
-                if pairs.len() > 0 {
-                    let equal = equal_keys(probe, stored, pairs, *key)?;
-                    pairs.retain_true(&equal);
-                }
-            }
+        if !self.is_exact && pairs.len() > 0 {
+            let equal = self.equal_keys(probe, stored, pairs)?;
+            pairs.retain_true(&equal);
         }
         let Some(condition) = self.spec.condition.as_ref().filter(|_| pairs.len() > 0) else { return Ok(()) };
-        let probing = indices(&pairs.probing);
+        let (probing, places) = (indices(&pairs.probing), stored.places(&pairs.stored));
         let columns = condition.columns.iter().map(|(side, index)| {
             if *side == probe.side {
                 Ok(take(probe.records.column(*index), &probing, None)?)
             } else {
-                stored.gather(*index, &pairs.stored)
+                stored.gather(*index, &places)
             }
         });
         let options = RecordBatchOptions::new().with_row_count(Some(pairs.len()));
@@ -216,14 +218,26 @@ impl Joiner {
     /// # Errors
     /// When Arrow refuses a column: over 2 GiB in one array.
     pub(crate) fn joined(&self, probe: &Probe, stored: &impl StoredRows, pairs: &Pairs) -> Result<RecordBatch> {
-        let probing = indices(&pairs.probing);
+        let (probing, places) = (indices(&pairs.probing), stored.places(&pairs.stored));
         self.batch(pairs.len(), |side, index| {
             if side == probe.side {
                 Ok(take(probe.records.column(index), &probing, None)?)
             } else {
-                stored.gather(index, &pairs.stored)
+                stored.gather(index, &places)
             }
         })
+    }
+
+    /// For each candidate whether its keys are equal; nulls are, because those that are not never become candidates.
+    fn equal_keys(&self, probe: &Probe, stored: &impl StoredRows, pairs: &Pairs) -> Result<BooleanBuffer> {
+        let (probing, places) = (indices(&pairs.probing), stored.places(&pairs.stored));
+        let mut equal = BooleanBuffer::new_set(pairs.len());
+        for key in &self.spec.keys {
+            let own = take(probe.records.column(probe.side.of(key.left, key.right)), &probing, None)?;
+            let other = stored.gather(probe.side.other().of(key.left, key.right), &places)?;
+            equal = &equal & &equal_rows(&own, &other)?;
+        }
+        Ok(equal)
     }
 
     /// Rows of one side beside nulls; `column` gives the columns of that side, each of `rows` rows.
@@ -267,15 +281,6 @@ fn true_bits(array: &BooleanArray) -> BooleanBuffer {
         Some(nulls) => array.values() & nulls.inner(),
         None => array.values().clone(),
     }
-}
-
-/// For each candidate whether this key is equal on both sides; nulls are equal, because those that are not never become
-/// candidates.
-fn equal_keys(probe: &Probe, stored: &impl StoredRows, pairs: &Pairs, key: JoinKey) -> Result<BooleanBuffer> {
-    let own = probe.records.column(probe.side.of(key.left, key.right));
-    let own = take(own, &indices(&pairs.probing), None)?;
-    let other = stored.gather(probe.side.other().of(key.left, key.right), &pairs.stored)?;
-    equal_rows(&own, &other)
 }
 
 /// Row by row: equal as keys are, so with -0.0 as 0.0 and NaN as NaN.

@@ -1,0 +1,551 @@
+//! A join of two streams.
+//!
+//! Owns: which rows are dropped, stored, met and freed, and what is put out beside nulls. Does not own: pages and chains
+//! (`rows`), judging pairs (`pairs`), or what bounds the state (`plan`).
+//!
+//! Every pair is found once, by whichever of its rows comes last, so results do not depend on the order in which the sides
+//! come. Rows are freed at barriers only: a row that is final in an epoch still meets all rows of that epoch. Rows that
+//! come later and could have met it are late.
+
+use std::sync::{Arc, OnceLock};
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, TimestampMicrosecondArray, new_null_array};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{filter, filter_record_batch};
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+
+use super::pairs::{Candidates, Joiner, Pairs, Probe};
+use super::rows::{Expired, NEVER, NewRows, SideRows};
+use super::{JoinSide, JoinSpec, JoinType};
+use crate::error::{Error, Result};
+use crate::operator::watermark::{is_event_time, judged_times};
+use crate::operator::{
+    Balance, Barrier, Batch, DroppedRows, EpochTime, ExpressionRef, Flow, Micros, Operator, OperatorContext,
+    OperatorStats, Output, SideStats, Watermark, reason,
+};
+use crate::protocol::key_group::hash_rows_into;
+use crate::types::type_name;
+
+/// When the rows of one side are freed: once their time is at or before the watermark plus `offset_ms`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JoinBound {
+    /// The column with the time: a TIMESTAMP, or a window, which counts by its end. A null time is never reached.
+    pub column: usize,
+    /// Milliseconds; negative when rows wait for others that come after them.
+    pub offset_ms: i64,
+}
+
+/// What a join of streams has to know of one side.
+#[derive(Debug, Clone, Default)]
+pub struct JoinInput {
+    /// The column rows are judged late by: a TIMESTAMP, or a window, which counts by its end.
+    pub event_time: Option<usize>,
+    /// When rows are freed; `None` is never.
+    pub bound: Option<JoinBound>,
+    /// A BOOLEAN expression over this side's columns. A row for which it is not true has no partner, and is not stored.
+    pub condition: Option<ExpressionRef>,
+}
+
+/// Joins the rows of two streams.
+///
+/// | input           | output                                                          | state                        | late rows |
+/// |-----------------|-----------------------------------------------------------------|------------------------------|-----------|
+/// | rows, two sides | each pair, in the epoch of its later row; of an outer join, a   | the rows of both sides until | dropped   |
+/// |                 | row without a partner beside nulls, when it is freed; of a left | their bound is reached       |           |
+/// |                 | semi join, a left row in the epoch of its first partner         |                              |           |
+///
+/// Both inputs have to be partitioned by the key columns. The watermark below is the lower of the watermark above and of what
+/// frees either side, because a pair can be as old as its older row (semantics of Spark 3.5 and later).
+#[derive(Debug)]
+pub struct StreamJoin {
+    spec: JoinSpec,
+    left: JoinInput,
+    right: JoinInput,
+    has_exchanged_keys: bool,
+    /// The names of both sides' columns, once inputs are known.
+    inputs: OnceLock<[SchemaRef; 2]>,
+    state: Option<State>,
+}
+
+/// A clone is a new instance: it has seen nothing.
+impl Clone for StreamJoin {
+    fn clone(&self) -> Self {
+        Self {
+            spec: self.spec.clone(),
+            left: self.left.clone(),
+            right: self.right.clone(),
+            has_exchanged_keys: self.has_exchanged_keys,
+            inputs: self.inputs.clone(),
+            state: None,
+        }
+    }
+}
+
+impl StreamJoin {
+    /// A join whose rows never expire, until [`with_inputs`](Self::with_inputs) says when. Inner, left, right, full and left semi
+    /// joins can be made, with one key at least.
+    pub fn new(spec: JoinSpec) -> Self {
+        Self {
+            spec,
+            left: JoinInput::default(),
+            right: JoinInput::default(),
+            has_exchanged_keys: false,
+            inputs: OnceLock::new(),
+            state: None,
+        }
+    }
+
+    /// Says when rows of the sides are late, and when they are freed.
+    #[must_use]
+    pub fn with_inputs(self, left: JoinInput, right: JoinInput) -> Self {
+        Self { left, right, ..self }
+    }
+
+    /// The hashes that come with the rows are of the key columns, in the order of the keys.
+    #[must_use]
+    pub(crate) fn with_exchanged_keys(self) -> Self {
+        Self { has_exchanged_keys: true, ..self }
+    }
+
+    fn input(&self, side: JoinSide) -> &JoinInput {
+        side.of(&self.left, &self.right)
+    }
+
+    fn check<'a>(&self, inputs: &'a [SchemaRef]) -> Result<[&'a SchemaRef; 2]> {
+        let [left, right] = inputs else {
+            return Err(Error::plan(format!("a join of streams takes 2 inputs, not {}", inputs.len())));
+        };
+        if self.spec.keys.is_empty() {
+            return Err(Error::plan("a join of streams needs an equality between its sides"));
+        }
+        if self.spec.kind == JoinType::LeftAnti {
+            return Err(Error::plan(
+                "a left anti join of streams is not possible: a partner can still come; use a left join and keep what is null",
+            ));
+        }
+        self.spec.check(left, right)?;
+        for (input, schema) in [(&self.left, left), (&self.right, right)] {
+            for column in input.event_time.iter().chain(input.bound.as_ref().map(|bound| &bound.column)) {
+                check_time(schema, *column)?;
+            }
+        }
+        self.inputs.get_or_init(|| [Arc::clone(left), Arc::clone(right)]);
+        Ok([left, right])
+    }
+
+    fn state(&mut self) -> Result<&mut State> {
+        self.state.as_mut().ok_or_else(|| Error::internal("a join was used before it was opened"))
+    }
+
+    /// How a bound is told: `postTime at the watermark - 1 hour`.
+    fn describe_bound(&self, side: JoinSide) -> Option<String> {
+        let [left, right] = self.inputs.get()?;
+        let bound = self.input(side).bound?;
+        let name = side.of(left, right).field(bound.column).name();
+        let offset = match bound.offset_ms {
+            0 => String::new(),
+            offset => {
+                let sign = if offset < 0 { '-' } else { '+' };
+                format!(" {sign} {}", Micros(offset.saturating_abs().saturating_mul(1000)))
+            }
+        };
+        let side = side.of("left", "right");
+        Some(format!("{side} freed when {name} is at the watermark{offset}"))
+    }
+}
+
+fn check_time(schema: &Schema, column: usize) -> Result<()> {
+    let field = schema.fields().get(column);
+    let field = field.ok_or_else(|| Error::plan(format!("a join has no column {column} to take times from")))?;
+    if is_event_time(field.data_type()) {
+        return Ok(());
+    }
+    let (name, data_type) = (field.name(), type_name(field.data_type()));
+    Err(Error::plan(format!("the time of a join must be a TIMESTAMP or window column, but `{name}` is {data_type}")))
+}
+
+/// What one instance holds.
+#[derive(Debug)]
+struct State {
+    joiner: Joiner,
+    left: SideRows,
+    right: SideRows,
+    /// The columns of dropped rows: of both sides.
+    dropped: SchemaRef,
+    /// Of the left side's columns, how many.
+    left_width: usize,
+    time: EpochTime,
+    work: Work,
+    pairs: Pairs,
+    /// The hashes of the batch at hand, if none came with it.
+    hashes: Vec<u64>,
+    balance: Balance,
+    added: u64,
+    freed: u64,
+}
+
+/// What the join is in the middle of.
+#[derive(Debug, Default)]
+enum Work {
+    #[default]
+    Nothing,
+    /// Rows of one side on their way past the other side's, with the times by which they will be freed.
+    Probing(Box<(Probe, Vec<i64>)>),
+    /// The epoch is at its end; rows of this side are freed, then those of the next.
+    Expiring(JoinSide),
+}
+
+impl State {
+    fn rows(&self, side: JoinSide) -> &SideRows {
+        side.of(&self.left, &self.right)
+    }
+
+    fn rows_mut(&mut self, side: JoinSide) -> &mut SideRows {
+        side.of(&mut self.left, &mut self.right)
+    }
+
+    fn kind(&self) -> JoinType {
+        self.joiner.spec.kind
+    }
+
+    fn put_out(&mut self, records: RecordBatch, output: &mut Output) {
+        self.balance.made += records.num_rows() as u64;
+        output.batch(records);
+    }
+
+    /// Drops the late rows of a batch.
+    fn without_late(
+        &mut self,
+        side: JoinSide,
+        batch: RecordBatch,
+        column: Option<usize>,
+        output: &mut Output,
+    ) -> Result<(RecordBatch, Option<BooleanBuffer>)> {
+        let (Some(column), Some(watermark)) = (column, self.time.here) else { return Ok((batch, None)) };
+        let times = judged_times(batch.column(column))?;
+        let limit = watermark.late_ms.saturating_mul(1000);
+        if times.values().iter().all(|time| *time > limit) {
+            return Ok((batch, None));
+        }
+        let late = BooleanBuffer::collect_bool(times.len(), |row| times.is_valid(row) && times.value(row) <= limit);
+        if late.count_set_bits() == 0 {
+            return Ok((batch, None));
+        }
+        self.drop_late(side, &batch, &times, late.clone(), watermark.late_ms, output)?;
+        let kept = !&late;
+        Ok((filter_record_batch(&batch, &BooleanArray::new(kept.clone(), None))?, Some(kept)))
+    }
+
+    fn drop_late(
+        &self,
+        side: JoinSide,
+        batch: &RecordBatch,
+        times: &TimestampMicrosecondArray,
+        late: BooleanBuffer,
+        late_ms: i64,
+        output: &mut Output,
+    ) -> Result<()> {
+        let late = BooleanArray::new(late, None);
+        let (own, rows) = (filter_record_batch(batch, &late)?, late.true_count());
+        let fields = self.dropped.fields().iter().enumerate();
+        let first = side.of(0, self.left_width);
+        let column = |(place, field): (usize, &FieldRef)| match place.checked_sub(first) {
+            Some(index) if index < own.num_columns() => Arc::clone(own.column(index)),
+            _ => new_null_array(field.data_type(), rows),
+        };
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let columns: Vec<ArrayRef> = fields.map(column).collect();
+        let records = RecordBatch::try_new_with_options(Arc::clone(&self.dropped), columns, &options)?;
+        let times = Some(filter(times, &late)?.as_primitive().clone());
+        output.drop_rows(DroppedRows { reason: reason::LATE, records, times, watermark_ms: Some(late_ms) });
+        Ok(())
+    }
+
+    /// Rows for which their side's condition is not true have no partner: an outer join puts them out at once.
+    fn with_condition(
+        &mut self,
+        side: JoinSide,
+        batch: RecordBatch,
+        condition: Option<&ExpressionRef>,
+        output: &mut Output,
+    ) -> Result<(RecordBatch, Option<BooleanBuffer>)> {
+        let Some(condition) = condition else { return Ok((batch, None)) };
+        let result = condition.evaluate(&batch, self.time)?;
+        let wrong = || format!("a join's condition must be BOOLEAN, not {}", type_name(result.data_type()));
+        let result = result.as_boolean_opt().ok_or_else(|| Error::plan(wrong()))?;
+        let keep = result.nulls().map_or_else(|| result.values().clone(), |nulls| result.values() & nulls.inner());
+        if keep.count_set_bits() == batch.num_rows() {
+            return Ok((batch, None));
+        }
+        if self.kind().keeps(side) {
+            let alone = filter_record_batch(&batch, &BooleanArray::new(!&keep, None))?;
+            let records = self.joiner.alone(side, alone.num_rows(), |column| Ok(Arc::clone(alone.column(column))))?;
+            self.put_out(records, output);
+        }
+        Ok((filter_record_batch(&batch, &BooleanArray::new(keep.clone(), None))?, Some(keep)))
+    }
+
+    /// Goes on finding pairs until all are found or the output is full.
+    fn probe(&mut self, mut work: Box<(Probe, Vec<i64>)>, output: &mut Output) -> Result<Flow> {
+        loop {
+            let more = self.meet(&mut work.0, output)?;
+            if more == Candidates::Last {
+                self.store(&work.0, &work.1)?;
+                return Ok(Flow::Done);
+            }
+            if output.is_full() {
+                self.work = Work::Probing(work);
+                return Ok(Flow::More);
+            }
+        }
+    }
+
+    /// Finds one chunk of candidates and puts out the pairs among them.
+    fn meet(&mut self, probe: &mut Probe, output: &mut Output) -> Result<Candidates> {
+        let (kind, side) = (self.kind(), probe.side);
+        let mut pairs = std::mem::take(&mut self.pairs);
+        let is_semi = kind == JoinType::LeftSemi;
+        let stored = self.rows(side.other());
+        let has_partner = |probe: &Probe, row: usize| is_semi && side == JoinSide::Left && probe.matched[row];
+        let more = probe.candidates(stored, &mut pairs, has_partner);
+        if is_semi && side == JoinSide::Right {
+            pairs.retain(|_, left| !stored.is_matched(left));
+        }
+        self.joiner.judge(probe, stored, &mut pairs, self.time)?;
+        match (is_semi, side) {
+            // A left row is put out once, with its first partner.
+            (true, JoinSide::Left) => pairs.retain(|row, _| !std::mem::replace(&mut probe.matched[row as usize], true)),
+            (true, JoinSide::Right) => pairs.retain(|_, left| !self.left.mark_matched(left)),
+            (false, _) => self.mark(probe, &pairs),
+        }
+        if pairs.len() > 0 {
+            let records = self.joiner.joined(probe, self.rows(side.other()), &pairs)?;
+            self.put_out(records, output);
+        }
+        self.pairs = pairs;
+        Ok(more)
+    }
+
+    /// Notes which rows of the sides that an outer join keeps have had a partner.
+    fn mark(&mut self, probe: &mut Probe, pairs: &Pairs) {
+        if self.kind().keeps(probe.side) {
+            pairs.probing.iter().for_each(|row| probe.matched[*row as usize] = true);
+        }
+        if self.kind().keeps(probe.side.other()) {
+            let stored = self.rows_mut(probe.side.other());
+            for row in &pairs.stored {
+                stored.mark_matched(*row);
+            }
+        }
+    }
+
+    /// Stores the rows of a probe that may still find a partner, or have to be put out without.
+    fn store(&mut self, probe: &Probe, times: &[i64]) -> Result<()> {
+        let side = probe.side;
+        let is_kept = self.kind().keeps(side);
+        let is_found = |row: usize| self.kind() == JoinType::LeftSemi && side == JoinSide::Left && probe.matched[row];
+        let can_match = |row: usize| probe.can_match.as_ref().is_none_or(|valid| valid.is_valid(row));
+        let is_stored = |row: usize| (is_kept || can_match(row)) && !is_found(row);
+        let rows = probe.records.num_rows();
+        let wanted = BooleanBuffer::collect_bool(rows, is_stored);
+        let count = wanted.count_set_bits();
+        self.added += count as u64;
+        let all = NewRows {
+            records: &probe.records,
+            hashes: &probe.hashes,
+            times,
+            can_match: probe.can_match.as_ref(),
+            matched: if is_kept { &probe.matched } else { &[] },
+        };
+        if count == rows {
+            return self.rows_mut(side).add(&all);
+        }
+        // Only rows of a side that is not kept are left out: they have no marks, and all that stay can match.
+        let records = filter_record_batch(&probe.records, &BooleanArray::new(wanted.clone(), None))?;
+        let hashes: Vec<u64> = wanted.set_indices().map(|row| probe.hashes[row]).collect();
+        let some: Vec<i64> =
+            if times.is_empty() { Vec::new() } else { wanted.set_indices().map(|row| times[row]).collect() };
+        let some = NewRows { records: &records, hashes: &hashes, times: &some, can_match: None, matched: &[] };
+        self.rows_mut(side).add(&some)
+    }
+
+    /// Goes on freeing rows of `side`, and puts out those that an outer join keeps and that had no partner.
+    fn expire(&mut self, side: JoinSide, limit_micros: i64, output: &mut Output) -> Result<Flow> {
+        while let Some(expired) = self.rows_mut(side).expire(limit_micros) {
+            self.freed += expired.rows as u64;
+            if self.kind().keeps(side) && !expired.unmatched.is_empty() {
+                let records = self.alone(side, &expired)?;
+                self.put_out(records, output);
+            }
+            self.rows_mut(side).settle(&expired)?;
+            if output.is_full() {
+                return Ok(Flow::More);
+            }
+        }
+        Ok(Flow::Done)
+    }
+
+    fn alone(&self, side: JoinSide, expired: &Expired) -> Result<RecordBatch> {
+        use super::pairs::StoredRows;
+        let rows = self.rows(side);
+        let places = rows.places(&expired.unmatched);
+        self.joiner.alone(side, expired.unmatched.len(), |column| rows.gather(column, &places))
+    }
+}
+
+/// The hashes of the rows that were kept.
+fn only(hashes: &[u64], kept: &BooleanBuffer) -> Arc<[u64]> {
+    kept.set_indices().map(|row| hashes[row]).collect()
+}
+
+impl StreamJoin {
+    /// Takes a batch to where its probe begins.
+    fn arrive(&mut self, side: JoinSide, batch: Batch, output: &mut Output) -> Result<Box<(Probe, Vec<i64>)>> {
+        let input = self.input(side).clone();
+        let keys = self.spec.key_columns(side);
+        let has_exchanged_keys = self.has_exchanged_keys;
+        let state = self.state()?;
+        state.balance.absorbed += batch.rows() as u64;
+        let before = batch.rows();
+        let Batch { records, hashes } = batch;
+        let mut hashes = hashes.filter(|_| has_exchanged_keys);
+        let (records, kept) = state.without_late(side, records, input.event_time, output)?;
+        state.balance.absorbed -= (before - records.num_rows()) as u64;
+        hashes = hashes.map(|hashes| kept.as_ref().map_or_else(|| Arc::clone(&hashes), |kept| only(&hashes, kept)));
+        let (records, kept) = state.with_condition(side, records, input.condition.as_ref(), output)?;
+        hashes = hashes.map(|hashes| kept.as_ref().map_or_else(|| Arc::clone(&hashes), |kept| only(&hashes, kept)));
+        let hashes = hashes.unwrap_or_else(|| {
+            let columns: Vec<ArrayRef> = keys.iter().map(|key| Arc::clone(records.column(*key))).collect();
+            hash_rows_into(&columns, &mut state.hashes);
+            state.hashes.as_slice().into()
+        });
+        let times = input.bound.map(|bound| freed_at(records.column(bound.column))).transpose()?.unwrap_or_default();
+        let asks = state.kind().keeps(side) || (state.kind() == JoinType::LeftSemi && side == JoinSide::Left);
+        Ok(Box::new((state.joiner.probe(side, records, hashes, asks), times)))
+    }
+
+    fn expire(&mut self, from: JoinSide, output: &mut Output) -> Result<Flow> {
+        let bounds = [self.left.bound, self.right.bound];
+        let state = self.state()?;
+        let sides = if from == JoinSide::Left { &[JoinSide::Left, JoinSide::Right][..] } else { &[JoinSide::Right] };
+        for side in sides {
+            let (Some(bound), Some(watermark)) = (side.of(bounds[0], bounds[1]), state.time.here) else { continue };
+            let limit = watermark.evict_ms.saturating_add(bound.offset_ms).saturating_mul(1000);
+            if state.expire(*side, limit, output)? == Flow::More {
+                state.work = Work::Expiring(*side);
+                return Ok(Flow::More);
+            }
+        }
+        Ok(Flow::Done)
+    }
+}
+
+/// The times by which rows are freed.
+fn freed_at(column: &ArrayRef) -> Result<Vec<i64>> {
+    let times = judged_times(column)?;
+    if times.null_count() == 0 {
+        return Ok(times.values().to_vec());
+    }
+    Ok(times.iter().map(|time| time.unwrap_or(NEVER)).collect())
+}
+
+impl Operator for StreamJoin {
+    fn output_schema(&self, inputs: &[SchemaRef]) -> Result<SchemaRef> {
+        self.check(inputs)?;
+        Ok(self.spec.schema())
+    }
+
+    fn describe(&self) -> String {
+        let mut text = format!("{}", self.spec.kind);
+        if let Some([left, right]) = self.inputs.get() {
+            text += &format!(" on {}", self.spec.describe_keys(left, right));
+        }
+        if let Some(condition) = &self.spec.condition {
+            text += &format!(" where {:?}", condition.expression);
+        }
+        for bound in [JoinSide::Left, JoinSide::Right].into_iter().filter_map(|side| self.describe_bound(side)) {
+            text += &format!("; {bound}");
+        }
+        text
+    }
+
+    fn open(&mut self, context: &OperatorContext) -> Result<()> {
+        let [left, right] = self.check(&context.inputs)?;
+        let types: Vec<_> = self.spec.keys.iter().map(|key| left.field(key.left).data_type().clone()).collect();
+        self.state = Some(State {
+            joiner: Joiner::new(self.spec.clone(), &types),
+            left: SideRows::new(Arc::clone(left)),
+            right: SideRows::new(Arc::clone(right)),
+            dropped: both(left, right),
+            left_width: left.fields().len(),
+            time: EpochTime::default(),
+            work: Work::Nothing,
+            pairs: Pairs::default(),
+            hashes: Vec::new(),
+            balance: Balance::default(),
+            added: 0,
+            freed: 0,
+        });
+        Ok(())
+    }
+
+    fn on_watermark(&mut self, time: EpochTime, _: &mut Output) -> Result<Option<Watermark>> {
+        let offsets = [self.left.bound, self.right.bound].into_iter().flatten().map(|bound| bound.offset_ms);
+        let offset = offsets.min().unwrap_or(0).min(0);
+        self.state()?.time = time;
+        Ok(time.here.map(|watermark| Watermark {
+            late_ms: watermark.late_ms.saturating_add(offset),
+            evict_ms: watermark.evict_ms.saturating_add(offset),
+        }))
+    }
+
+    fn on_batch(&mut self, port: usize, batch: Batch, output: &mut Output) -> Result<Flow> {
+        let side = if port == 0 { JoinSide::Left } else { JoinSide::Right };
+        let probe = self.arrive(side, batch, output)?;
+        self.state()?.probe(probe, output)
+    }
+
+    fn resume(&mut self, output: &mut Output) -> Result<Flow> {
+        match std::mem::take(&mut self.state()?.work) {
+            Work::Nothing => Ok(Flow::Done),
+            Work::Probing(probe) => self.state()?.probe(probe, output),
+            Work::Expiring(side) => self.expire(side, output),
+        }
+    }
+
+    fn on_barrier(&mut self, _: &Barrier, output: &mut Output) -> Result<Flow> {
+        self.expire(JoinSide::Left, output)
+    }
+
+    fn uses_watermark(&self) -> bool {
+        self.left.bound.is_some() || self.right.bound.is_some()
+    }
+
+    fn dropped_columns(&self, inputs: &[SchemaRef]) -> Option<SchemaRef> {
+        let [left, right] = inputs else { return None };
+        Some(both(left, right))
+    }
+
+    fn take_stats(&mut self) -> OperatorStats {
+        let Some(state) = &mut self.state else { return OperatorStats::default() };
+        let of = |rows: &SideRows| SideStats { rows: rows.len() as u64, bytes: rows.bytes() as u64 };
+        let sides = [of(&state.left), of(&state.right)];
+        OperatorStats {
+            state_rows: Some(sides[0].rows + sides[1].rows),
+            state_bytes: sides[0].bytes + sides[1].bytes,
+            sides: Some(sides),
+            updated_rows: std::mem::take(&mut state.added),
+            removed_rows: std::mem::take(&mut state.freed),
+            balance: Some(std::mem::take(&mut state.balance)),
+            ..OperatorStats::default()
+        }
+    }
+}
+
+/// The columns of the left side, then those of the right, of which a row has only its own.
+fn both(left: &Schema, right: &Schema) -> SchemaRef {
+    let fields = left.fields().iter().chain(right.fields());
+    let nullable = |field: &FieldRef| Field::clone(field).with_nullable(true);
+    Arc::new(Schema::new(fields.map(nullable).collect::<Vec<_>>()))
+}
