@@ -14,6 +14,8 @@
 mod pairs;
 mod rows;
 mod stream_join;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -21,7 +21,7 @@ use crate::operator::EpochTime;
 use crate::types::type_name;
 
 /// The most candidate pairs that are judged at once; also the most rows of a batch put out.
-pub(crate) const CHUNK: usize = 8192;
+pub(crate) const CHUNK: usize = if cfg!(test) { 8 } else { 8192 };
 
 /// The number of no row: the end of a chain.
 pub(crate) const NO_ROW: u32 = u32::MAX;

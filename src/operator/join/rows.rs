@@ -28,8 +28,8 @@ use super::pairs::{Chains, NO_ROW, StoredRows};
 use crate::error::{Error, Result};
 use crate::state::spread;
 
-/// How many rows a page holds, as a power of two.
-const PAGE_BITS: u32 = 13;
+/// How many rows a page holds, as a power of two; few in tests, so that there are many pages.
+const PAGE_BITS: u32 = if cfg!(test) { 3 } else { 13 };
 const PAGE_ROWS: usize = 1 << PAGE_BITS;
 
 /// So many pages can be numbered; the last number is that of no row.
@@ -151,7 +151,7 @@ pub(super) struct NewRows<'a> {
 /// Rows of a page that were freed.
 #[derive(Debug)]
 pub(super) struct Expired {
-    page: usize,
+    pub(super) page: usize,
     /// How many rows were freed.
     pub(super) rows: usize,
     /// The numbers of those that never had a partner; their columns can be gathered until [`SideRows::settle`].
@@ -344,6 +344,25 @@ impl SideRows {
         before & mark::MATCHED != 0
     }
 
+    /// Frees these rows, each named once.
+    ///
+    /// # Errors
+    /// When rows that have to move cannot be put together.
+    pub(super) fn remove(&mut self, rows: &[u32]) -> Result<()> {
+        let mut pages = Vec::new();
+        for row in rows {
+            self.unlink(*row);
+            let (page, place) = self.at_mut(*row);
+            page.marks[place] &= !mark::LIVE;
+            page.live -= 1;
+            pages.push((*row >> PAGE_BITS) as usize);
+        }
+        self.live -= rows.len();
+        pages.sort_unstable();
+        pages.dedup();
+        pages.into_iter().try_for_each(|page| self.settle(page))
+    }
+
     /// Frees the rows of one page whose time is at or before `limit`; `None` when there are none in any.
     /// [`settle`](Self::settle) has to follow.
     pub(super) fn expire(&mut self, limit: i64) -> Option<Expired> {
@@ -360,15 +379,15 @@ impl SideRows {
         Some(Expired { page: number, rows: places.len(), unmatched })
     }
 
-    /// Gives back the memory of what was freed.
+    /// Gives back the memory of what was freed in a page.
     ///
     /// # Errors
     /// When rows that have to move cannot be put together.
-    pub(super) fn settle(&mut self, expired: &Expired) -> Result<()> {
-        let page = self.page(expired.page)?;
+    pub(super) fn settle(&mut self, number: usize) -> Result<()> {
+        let page = self.page(number)?;
         let dead = page.rows() - page.live;
         if page.live == 0 || (dead >= WORTH_MOVING && dead > page.live) {
-            self.drop_page(expired.page)?;
+            self.drop_page(number)?;
         }
         if self.heads.capacity() > PAGE_ROWS && self.heads.len() < self.heads.capacity() / 4 {
             self.heads.shrink_to(self.heads.len() * 2, |head| spread(head.hash));

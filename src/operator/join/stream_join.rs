@@ -178,6 +178,8 @@ struct State {
     time: EpochTime,
     work: Work,
     pairs: Pairs,
+    /// Stored left rows of a semi join that this probe's rows were the first partners of.
+    shown: Vec<u32>,
     /// The hashes of the batch at hand, if none came with it.
     hashes: Vec<u64>,
     balance: Balance,
@@ -291,6 +293,7 @@ impl State {
         loop {
             let more = self.meet(&mut work.0, output)?;
             if more == Candidates::Last {
+                self.forget_shown()?;
                 self.store(&work.0, &work.1)?;
                 return Ok(Flow::Done);
             }
@@ -316,7 +319,10 @@ impl State {
         match (is_semi, side) {
             // A left row is put out once, with its first partner.
             (true, JoinSide::Left) => pairs.retain(|row, _| !std::mem::replace(&mut probe.matched[row as usize], true)),
-            (true, JoinSide::Right) => pairs.retain(|_, left| !self.left.mark_matched(left)),
+            (true, JoinSide::Right) => {
+                pairs.retain(|_, left| !self.left.mark_matched(left));
+                self.shown.extend_from_slice(&pairs.stored);
+            }
             (false, _) => self.mark(probe, &pairs),
         }
         if pairs.len() > 0 {
@@ -325,6 +331,13 @@ impl State {
         }
         self.pairs = pairs;
         Ok(more)
+    }
+
+    /// Left rows of a semi join that were put out are not needed any more.
+    fn forget_shown(&mut self) -> Result<()> {
+        let shown = std::mem::take(&mut self.shown);
+        self.freed += shown.len() as u64;
+        self.left.remove(&shown)
     }
 
     /// Notes which rows of the sides that an outer join keeps have had a partner.
@@ -378,7 +391,7 @@ impl State {
                 let records = self.alone(side, &expired)?;
                 self.put_out(records, output);
             }
-            self.rows_mut(side).settle(&expired)?;
+            self.rows_mut(side).settle(expired.page)?;
             if output.is_full() {
                 return Ok(Flow::More);
             }
@@ -482,6 +495,7 @@ impl Operator for StreamJoin {
             time: EpochTime::default(),
             work: Work::Nothing,
             pairs: Pairs::default(),
+            shown: Vec::new(),
             hashes: Vec::new(),
             balance: Balance::default(),
             added: 0,
