@@ -116,7 +116,8 @@ pub struct StateOperatorProgress {
     pub num_rows_dropped_by_watermark: u64,
     /// Memory held, in bytes.
     pub memory_used_bytes: u64,
-    /// The operator's own counts, as `numDroppedDuplicateRows`.
+    /// The operator's own counts: `numDroppedDuplicateRows`; of a join of streams what it holds of each side, `leftRows`,
+    /// `leftBytes`, `rightRows`, `rightBytes`.
     pub custom_metrics: BTreeMap<String, u64>,
 }
 

@@ -476,7 +476,14 @@ impl Wanted {
         Ok(match self {
             Self::Forward => Partitioning::Forward,
             Self::Gather => Partitioning::Gather,
-            Self::HashColumns(columns) => Partitioning::Hash(columns),
+            Self::HashColumns(columns) => match columns.iter().find(|column| **column >= from.schema.fields().len()) {
+                None => Partitioning::Hash(columns),
+                Some(column) => {
+                    let count = from.schema.fields().len();
+                    let message = format!("`{}` has no column {column} to partition by, only {count}", from.name);
+                    return Err(Error::plan(message));
+                }
+            },
             Self::HashNames(names) => {
                 let find = |name: &String| {
                     let fields = from.schema.fields();
@@ -514,6 +521,12 @@ impl NodeBuilder<'_> {
 
     pub(crate) fn partitioned_by_columns(self, from: NodeId, columns: Vec<usize>) -> NodeId {
         self.connect([(from, Wanted::HashColumns(columns))])
+    }
+
+    /// Reads several nodes, each on its own port in this order, so that rows with equal values in these columns, by index and in
+    /// the order given, meet in one instance.
+    pub fn partitioned_together(self, from: impl IntoIterator<Item = (NodeId, Vec<usize>)>) -> NodeId {
+        self.connect(from.into_iter().map(|(from, columns)| (from, Wanted::HashColumns(columns))))
     }
 
     /// What `half` drops is counted as this node's.

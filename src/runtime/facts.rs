@@ -14,7 +14,7 @@ use crate::observability::{
     EventTimeStats, OperatorRows, QueryIdleEvent, QueryStartedEvent, QueryTerminatedEvent, SinkProgress,
     SourceProgress, StateOperatorProgress, StreamingQueryProgress, WatermarkNodeStatus, WatermarkStatus,
 };
-use crate::operator::reason;
+use crate::operator::{SideStats, reason};
 use crate::task::{TaskId, TaskReport};
 
 /// Which tasks belong to which source, operator or sink.
@@ -228,8 +228,18 @@ fn state_operators(epoch: &FinishedEpoch, roles: &Roles) -> Vec<StateOperatorPro
         let dropped_for = |reason: &str| total(epoch, tasks, |report| report.dropped_for(reason));
         let duplicates = dropped_for(reason::DUPLICATE);
         let is_deduplication = acks(epoch, tasks).any(|ack| ack.report.operator.drops_duplicates);
-        let custom_metrics =
+        let mut custom_metrics: BTreeMap<String, u64> =
             is_deduplication.then(|| ("numDroppedDuplicateRows".to_string(), duplicates)).into_iter().collect();
+        if acks(epoch, tasks).any(|ack| ack.report.operator.sides.is_some()) {
+            let side = |report: &TaskReport, side: usize| {
+                report.operator.sides.map_or_else(SideStats::default, |sides| sides[side])
+            };
+            for (index, name) in ["left", "right"].into_iter().enumerate() {
+                let rows = total(epoch, tasks, |report| side(report, index).rows);
+                let bytes = total(epoch, tasks, |report| side(report, index).bytes);
+                custom_metrics.extend([(format!("{name}Rows"), rows), (format!("{name}Bytes"), bytes)]);
+            }
+        }
         operators.push(StateOperatorProgress {
             operator_name: name.clone(),
             num_rows_total: sum(|report| report.operator.state_rows.unwrap_or(0)),

@@ -486,9 +486,7 @@ impl<'a> Resolver<'a> {
 
     fn join(&mut self, left: &LogicalPlan, right: &LogicalPlan, on: &JoinOn, kind: JoinType) -> Result<Resolved> {
         let (left, right) = (self.resolve(left)?, self.resolve(right)?);
-        if left.is_streaming || right.is_streaming {
-            return Err(Refusal::NotYet("joining a stream").into());
-        }
+        let is_streaming = left.is_streaming || right.is_streaming;
         let mut both = left.scope.clone();
         both.columns.extend(right.scope.columns.iter().cloned());
         let joined = |condition: Vec<TypedExpr>| {
@@ -501,7 +499,7 @@ impl<'a> Resolver<'a> {
             JoinOn::Cross => {
                 let builder = LogicalPlanBuilder::from(left.plan.clone()).cross_join(right.plan.clone());
                 let plan = builder.and_then(LogicalPlanBuilder::build).map_err(translated)?;
-                Ok(Resolved { plan, scope: both, is_streaming: false })
+                Ok(Resolved { plan, scope: both, is_streaming })
             }
             JoinOn::Condition(condition) => {
                 let schema = left.plan.schema().join(right.plan.schema()).map_err(translated)?;
@@ -509,7 +507,7 @@ impl<'a> Resolver<'a> {
                 let expressions = ExpressionResolver { scope: &both, schema: &schema, registry, context };
                 let plan = joined(vec![expressions.condition(&parsed(condition)?)?])?;
                 let scope = if keeps_right { both } else { left.scope.clone() };
-                Ok(Resolved { plan, scope, is_streaming: false })
+                Ok(Resolved { plan, scope, is_streaming })
             }
             JoinOn::Using(names) => {
                 let mut pairs = Vec::new();
@@ -521,7 +519,7 @@ impl<'a> Resolver<'a> {
                 let condition = pairs.iter().map(|(own, other)| own.reference().eq(other.reference())).collect();
                 let scope = if keeps_right { both } else { left.scope.clone() };
                 let plan = joined(condition)?;
-                self.merge_using(&Resolved { plan, scope, is_streaming: false }, &pairs, kind)
+                self.merge_using(&Resolved { plan, scope, is_streaming }, &pairs, kind)
             }
         }
     }

@@ -3,15 +3,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::script::{KeepingSink, Results, Script, ScriptSource, random_script};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, TimeUnit, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 
 use super::*;
 use crate::operator::aggregate::NativeFunction;
 use crate::operator::{
-    AggregateCall, AggregateSpec, CountBy, Expression, ExpressionRef, FinalAggregate, PartialAggregate, Project,
-    TimeKey, TimeKind, Union, WatermarkNode, Windows,
+    AggregateCall, AggregateSpec, CountBy, Expression, ExpressionRef, FinalAggregate, JoinBound, JoinCondition,
+    JoinInput, JoinKey, JoinSide, JoinSpec, JoinType, PartialAggregate, Project, StreamJoin, TimeKey, TimeKind, Union,
+    WatermarkNode, Windows,
 };
 use crate::protocol::OutputMode;
 
@@ -25,12 +26,13 @@ struct Case {
     is_timed: bool,
 }
 
-const CASES: [Case; 5] = [
+const CASES: [Case; 6] = [
     Case { name: "count behind an exchange", build: count, expected: expect_count, sources: 1, is_timed: false },
     Case { name: "diamond", build: diamond, expected: expect_diamond, sources: 1, is_timed: false },
     Case { name: "union of two sources", build: union, expected: expect_union, sources: 2, is_timed: false },
     Case { name: "two exchanges", build: two_exchanges, expected: expect_two_exchanges, sources: 1, is_timed: false },
     Case { name: "windows", build: windows, expected: expect_windows, sources: 1, is_timed: true },
+    Case { name: "full outer join", build: joined, expected: expect_joined, sources: 2, is_timed: true },
 ];
 
 fn source(scripts: &[Script], index: usize, seed: u64) -> ScriptSource {
@@ -173,6 +175,106 @@ fn expect_windows(scripts: &[Script]) -> Results {
         groups.retain(|(_, end), _| !is_final(*end));
         let highest = rows.iter().map(|(second, _)| second - DELAY_SECONDS).max().unwrap_or(0);
         (late, evict) = (evict, evict.max(highest));
+    }
+    results
+}
+
+/// Rows of two sources meet if they have one value and their times are at most this far apart.
+const REACH_SECONDS: i64 = 2;
+
+/// The first two columns as times in seconds: whether they are close.
+fn are_close(batch: &RecordBatch) -> ArrayRef {
+    let times = [0, 1].map(|column| batch.column(column).as_primitive::<TimestampMicrosecondType>());
+    let is_close = |row: usize| (times[0].value(row) - times[1].value(row)).abs() <= REACH_SECONDS * 1_000_000;
+    Arc::new((0..batch.num_rows()).map(|row| Some(is_close(row))).collect::<BooleanArray>())
+}
+
+/// What stands in a column, in seconds if it is a time, and -1 for null.
+fn number(batch: &RecordBatch, column: usize) -> ArrayRef {
+    let column = batch.column(column);
+    let value = |row: usize| match column.data_type() {
+        _ if column.is_null(row) => -1,
+        DataType::Int64 => column.as_primitive::<Int64Type>().value(row),
+        _ => column.as_primitive::<TimestampMicrosecondType>().value(row) / 1_000_000,
+    };
+    Arc::new((0..column.len()).map(value).collect::<Int64Array>())
+}
+
+fn joined(scripts: &[Script], seed: u64, sink: &KeepingSink) -> Topology {
+    let time_type = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let field = |name: &str, data_type: &DataType| Arc::new(Field::new(name, data_type.clone(), true));
+    let side = Schema::new(vec![field("time", &time_type), field("value", &DataType::Int64)]);
+    let mut topology = Topology::builder("join");
+    let mut sides = Vec::new();
+    for (index, name) in ["left", "right"].into_iter().enumerate() {
+        let rows = topology.source(name, source(scripts, index, seed));
+        let timed: Vec<(FieldRef, ExpressionRef)> = vec![
+            (field("time", &time_type), Arc::new(Computed(times))),
+            (field("value", &DataType::Int64), Arc::new(Computed(|batch| batch.column(1).clone()))),
+        ];
+        let timed = topology.operator(format!("timed-{name}"), Project::new(timed)).after(rows);
+        let delay = std::time::Duration::from_secs(DELAY_SECONDS.cast_unsigned());
+        sides.push(topology.operator(format!("watermark-{name}"), WatermarkNode::new(0, delay)).after(timed));
+    }
+    let mut spec = JoinSpec::new(JoinType::Full, vec![JoinKey { left: 1, right: 1, null_safe: false }], &side, &side);
+    spec.condition = Some(JoinCondition {
+        columns: vec![(JoinSide::Left, 0), (JoinSide::Right, 0)],
+        schema: Arc::new(Schema::new(vec![field("l", &time_type), field("r", &time_type)])),
+        expression: Arc::new(Computed(are_close)),
+    });
+    let bound = Some(JoinBound { column: 0, offset_ms: -1000 * REACH_SECONDS - 1 });
+    let input = || JoinInput { event_time: Some(0), bound, condition: None };
+    let join = StreamJoin::new(spec).with_inputs(input(), input());
+    let join = topology.operator("join", join).partitioned_together([(sides[0], vec![1]), (sides[1], vec![1])]);
+    let columns: [fn(&RecordBatch) -> ArrayRef; 4] =
+        [|batch| number(batch, 0), |batch| number(batch, 1), |batch| number(batch, 2), |batch| number(batch, 3)];
+    let shown = columns
+        .map(|column| -> (FieldRef, ExpressionRef) { (field("n", &DataType::Int64), Arc::new(Computed(column))) });
+    let shown = topology.operator("shown", Project::new(shown.to_vec())).after(join);
+    topology.sink("keep", sink.clone()).after(shown);
+    topology.build().unwrap()
+}
+
+fn expect_joined(scripts: &[Script]) -> Results {
+    let mut stored: [Vec<(i64, i64, bool)>; 2] = [Vec::new(), Vec::new()];
+    let (mut highest, mut late, mut evict) = ([None, None], 0, 0);
+    let mut results = Results::new();
+    let epochs = scripts.iter().map(Vec::len).max().unwrap();
+    let row = |side: usize, own: (i64, i64), other: (i64, i64)| {
+        let (left, right) = if side == 0 { (own, other) } else { (other, own) };
+        vec![left.0, left.1, right.0, right.1]
+    };
+    for epoch in 0..=epochs {
+        if epoch == epochs && late == evict {
+            break;
+        }
+        let mut shown = Vec::new();
+        for side in [0, 1] {
+            for (second, value) in scripts[side].get(epoch).into_iter().flatten().copied() {
+                highest[side] = highest[side].max(Some(second));
+                if second <= late {
+                    continue;
+                }
+                let mut has_met = false;
+                for (other_second, other_value, other_met) in &mut stored[1 - side] {
+                    if value == *other_value && (second - *other_second).abs() <= REACH_SECONDS {
+                        shown.push(row(side, (second, value), (*other_second, *other_value)));
+                        (has_met, *other_met) = (true, true);
+                    }
+                }
+                stored[side].push((second, value, has_met));
+            }
+        }
+        for (side, rows) in stored.iter_mut().enumerate() {
+            let is_final = |second: i64| second * 1000 < (evict - REACH_SECONDS) * 1000;
+            let alone = rows.iter().filter(|(second, _, has_met)| is_final(*second) && !has_met);
+            shown.extend(alone.map(|(second, value, _)| row(side, (*second, *value), (-1, -1))));
+            rows.retain(|(second, _, _)| !is_final(*second));
+        }
+        shown.sort();
+        results.insert(epoch as u64, shown);
+        let lowest = highest.iter().map(|seen| seen.map_or(0, |second| second - DELAY_SECONDS)).min().unwrap();
+        (late, evict) = (evict, evict.max(lowest));
     }
     results
 }

@@ -7,7 +7,10 @@
 //! Aggregate()      ─▶  partial_aggregate ─gather────▶ aggregate        Unnest       ─▶  explode
 //! … by sessions    ─▶  partial_sessions  ─hash keys─▶ sessions         Watermark    ─▶  watermark
 //! Deduplicate      ─hash keys─▶ deduplicate                            windows(…) below Aggregate ─▶ made by its halves
+//! Join of streams  ─hash keys of each side─▶ join                      Join with a table ─▶ join, wherever its rows are
 //! ```
+
+mod join;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +23,7 @@ use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{
-    Aggregate, Case, Expr as TypedExpr, ExprSchemable, FetchType, Filter as TypedFilter, Limit as TypedLimit,
+    Aggregate, Case, Expr as TypedExpr, ExprSchemable, FetchType, Filter as TypedFilter, Join, Limit as TypedLimit,
     LogicalPlan as TypedPlan, Projection, SkipType, Sort as TypedSort, TableScan, Union as TypedUnion, Unnest,
 };
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
@@ -111,6 +114,7 @@ impl Lowering {
             TypedPlan::Unnest(unnest) => self.unnest(unnest),
             TypedPlan::Aggregate(aggregate) => self.aggregate(aggregate),
             TypedPlan::Union(union) => self.union(union),
+            TypedPlan::Join(join) => Ok(self.join(join, None)?.node),
             TypedPlan::Sort(sort) => self.sort(sort),
             TypedPlan::Limit(limit) => self.limit(limit),
             TypedPlan::SubqueryAlias(alias) => self.relation(&alias.input),
@@ -173,11 +177,29 @@ impl Lowering {
     }
 
     fn projection(&mut self, projection: &Projection) -> Result<NodeId> {
+        if let TypedPlan::Join(join) = projection.input.as_ref() {
+            return self.joined_columns(projection, join);
+        }
         let input = self.relation(&projection.input)?;
-        let schema = projection.input.schema();
-        if is_identity(projection) {
+        if is_identity(&projection.expr, projection.input.schema()) {
             return Ok(input);
         }
+        self.computed(projection, projection.input.schema(), input)
+    }
+
+    /// A join gathers only the columns that are read above it.
+    fn joined_columns(&mut self, projection: &Projection, join: &Join) -> Result<NodeId> {
+        let read =
+            projection.expr.iter().flat_map(|expr| expr.column_refs()).map(|column| column.name.clone()).collect();
+        let joined = self.join(join, Some(&read))?;
+        if is_identity(&projection.expr, &joined.schema) {
+            return Ok(joined.node);
+        }
+        self.computed(projection, &joined.schema, joined.node)
+    }
+
+    /// The columns of a projection, computed from those of `schema`.
+    fn computed(&mut self, projection: &Projection, schema: &DFSchema, input: NodeId) -> Result<NodeId> {
         let mut columns: Vec<(FieldRef, ExpressionRef)> = Vec::new();
         for (expr, field) in projection.expr.iter().zip(projection.schema.fields()) {
             columns.push((nullable(field), compile(expr, schema)?));
@@ -458,14 +480,10 @@ fn nullable(field: &FieldRef) -> FieldRef {
     Arc::new(Field::new(field.name(), field.data_type().clone(), true))
 }
 
-/// A projection that changes nothing but, at most, names: operators go by place.
-fn is_identity(projection: &Projection) -> bool {
-    let input = projection.input.schema();
-    projection.expr.len() == input.fields().len()
-        && projection.expr.iter().enumerate().all(|(index, expr)| {
-            let inner = if let TypedExpr::Alias(alias) = expr { alias.expr.as_ref() } else { expr };
-            matches!(inner, TypedExpr::Column(column) if input.maybe_index_of_column(column) == Some(index))
-        })
+/// Whether these are the columns of `input`, under the same or other names: operators go by place.
+fn is_identity(exprs: &[TypedExpr], input: &DFSchema) -> bool {
+    let is_at = |(index, expr): (usize, &TypedExpr)| matches!(unaliased(expr), TypedExpr::Column(column) if input.maybe_index_of_column(column) == Some(index));
+    exprs.len() == input.fields().len() && exprs.iter().enumerate().all(is_at)
 }
 
 /// The text column and separator of a projection that only splits a column at a literal, which is done together with

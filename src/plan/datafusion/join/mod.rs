@@ -1,0 +1,3 @@
+//! stub
+pub(super) mod bounds;
+pub(super) mod conditions;

@@ -1,0 +1,165 @@
+//! Joins of streams.
+//!
+//! Owns: the operators a join becomes, the key columns that are computed for it, and which columns it puts out. Does not own:
+//! what the condition says (`join`).
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, FieldRef, Schema};
+use datafusion::common::{Column, DFSchema};
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{
+    Expr as TypedExpr, ExprSchemable, Join, JoinType as TypedJoin, LogicalPlan as TypedPlan,
+};
+
+use super::super::checks::is_streaming;
+use super::super::event_time::marks;
+use super::super::join::bounds::{BoundValue, JoinBounds, SideBound, bounds};
+use super::super::join::conditions::{JoinParts, KeyPair, parts};
+use super::{Lowering, compile, index_of, nullable, translated, unaliased};
+use crate::error::{Error, Result};
+use crate::operator::{
+    ExpressionRef, JoinBound, JoinColumn, JoinCondition, JoinInput, JoinKey, JoinSide, JoinSpec, JoinType, Project,
+    StreamJoin,
+};
+use crate::plan::topology::NodeId;
+
+/// A join's node, and the columns it puts out.
+pub(super) struct Joined {
+    pub(super) node: NodeId,
+    pub(super) schema: DFSchema,
+}
+
+/// One input, with the key columns that were computed behind its own.
+struct Side {
+    node: NodeId,
+    /// For each key, its column.
+    keys: Vec<usize>,
+}
+
+impl Lowering {
+    /// A join that puts out the columns in `wanted`, or all of them.
+    pub(super) fn join(&mut self, join: &Join, wanted: Option<&HashSet<String>>) -> Result<Joined> {
+        let parts = parts(join);
+        let columns = columns(join, wanted);
+        let fields: Vec<FieldRef> = columns.iter().map(|column| Arc::clone(&column.field)).collect();
+        let schema = DFSchema::try_from(Schema::new(fields)).map_err(translated)?;
+        let node = match (is_streaming(&join.left), is_streaming(&join.right)) {
+            (true, true) => self.stream_join(join, &parts, columns)?,
+            _ => return Err(Error::internal("a join without a stream")),
+        };
+        Ok(Joined { node, schema })
+    }
+
+    fn stream_join(&mut self, join: &Join, parts: &JoinParts, columns: Vec<JoinColumn>) -> Result<NodeId> {
+        let bounds = bounds(join, parts);
+        let left = self.side(&join.left, parts, JoinSide::Left)?;
+        let right = self.side(&join.right, parts, JoinSide::Right)?;
+        let spec = JoinSpec {
+            kind: kind(join)?,
+            keys: keys(parts, &left, &right),
+            condition: condition(join, parts)?,
+            columns,
+        };
+        let left_input = input(&join.left, &parts.left_only, &left, bounds.left.as_ref())?;
+        let right_input = input(&join.right, &parts.right_only, &right, bounds.right.as_ref())?;
+        let operator = StreamJoin::new(spec).with_inputs(left_input, right_input).with_exchanged_keys();
+        let name = self.name("join");
+        let node = self.builder.operator(name, operator);
+        Ok(node.partitioned_together([(left.node, left.keys), (right.node, right.keys)]))
+    }
+
+    /// Lowers an input; keys that are no columns are computed behind its columns.
+    fn side(&mut self, plan: &TypedPlan, parts: &JoinParts, side: JoinSide) -> Result<Side> {
+        let node = self.relation(plan)?;
+        let schema = plan.schema();
+        let mut columns: Vec<(FieldRef, ExpressionRef)> = Vec::new();
+        let mut keys = Vec::new();
+        for KeyPair { left, right, .. } in &parts.keys {
+            let key = unaliased(side.of(left, right));
+            if let TypedExpr::Column(column) = key {
+                keys.push(index_of(plan, &column.name)?);
+                continue;
+            }
+            let name = format!("key#{}", columns.len());
+            let data_type = key.get_type(schema).map_err(translated)?;
+            keys.push(schema.fields().len() + columns.len());
+            columns.push((Arc::new(Field::new(name, data_type, true)), compile(key, schema)?));
+        }
+        if columns.is_empty() {
+            return Ok(Side { node, keys });
+        }
+        let mut all: Vec<(FieldRef, ExpressionRef)> = Vec::new();
+        for (column, field) in schema.columns().into_iter().zip(schema.fields()) {
+            all.push((nullable(field), compile(&TypedExpr::Column(column), schema)?));
+        }
+        all.extend(columns);
+        let node = self.after("project", Project::new(all), node);
+        Ok(Side { node, keys })
+    }
+}
+
+/// The columns of the join that are wanted.
+fn columns(join: &Join, wanted: Option<&HashSet<String>>) -> Vec<JoinColumn> {
+    let of = |side: JoinSide, plan: &TypedPlan| {
+        let fields = plan.schema().fields().iter().enumerate();
+        fields.map(|(index, field)| JoinColumn { field: nullable(field), side, index }).collect::<Vec<_>>()
+    };
+    let mut columns = of(JoinSide::Left, &join.left);
+    if !matches!(join.join_type, TypedJoin::LeftSemi | TypedJoin::LeftAnti) {
+        columns.extend(of(JoinSide::Right, &join.right));
+    }
+    columns.retain(|column| wanted.is_none_or(|wanted| wanted.contains(column.field.name())));
+    columns
+}
+
+fn kind(join: &Join) -> Result<JoinType> {
+    Ok(match join.join_type {
+        TypedJoin::Inner => JoinType::Inner,
+        TypedJoin::Left => JoinType::Left,
+        TypedJoin::Right => JoinType::Right,
+        TypedJoin::Full => JoinType::Full,
+        TypedJoin::LeftSemi => JoinType::LeftSemi,
+        TypedJoin::LeftAnti => JoinType::LeftAnti,
+        other => return Err(Error::internal(format!("no streaming operator for a {other} join"))),
+    })
+}
+
+fn keys(parts: &JoinParts, left: &Side, right: &Side) -> Vec<JoinKey> {
+    let columns = left.keys.iter().zip(&right.keys).zip(&parts.keys);
+    columns.map(|((left, right), key)| JoinKey { left: *left, right: *right, null_safe: key.null_safe }).collect()
+}
+
+/// What pairs have to fulfil beyond equal keys.
+fn condition(join: &Join, parts: &JoinParts) -> Result<Option<JoinCondition>> {
+    let Some(condition) = conjunction(parts.residual.iter().cloned()) else { return Ok(None) };
+    let read = condition.column_refs();
+    let is_read = |field: &FieldRef| read.contains(&Column::new_unqualified(field.name()));
+    let mut columns = Vec::new();
+    let mut fields = Vec::new();
+    for (side, plan) in [(JoinSide::Left, &join.left), (JoinSide::Right, &join.right)] {
+        for (index, field) in plan.schema().fields().iter().enumerate().filter(|(_, field)| is_read(field)) {
+            columns.push((side, index));
+            fields.push(nullable(field));
+        }
+    }
+    let schema = Arc::new(Schema::new(fields));
+    let typed = DFSchema::try_from(Arc::clone(&schema)).map_err(translated)?;
+    Ok(Some(JoinCondition { columns, schema, expression: compile(&condition, &typed)? }))
+}
+
+/// What a side's rows are judged by.
+fn input(plan: &TypedPlan, own: &[TypedExpr], side: &Side, bound: Option<&SideBound>) -> Result<JoinInput> {
+    let watermarked = marks(plan).into_iter().find(|(_, mark)| mark.delay.is_some());
+    let event_time = watermarked.map(|(name, _)| index_of(plan, &name)).transpose()?;
+    let bound = bound.map(|bound| {
+        let column = match &bound.value {
+            BoundValue::Key(key) => side.keys[*key],
+            BoundValue::Column(name) => index_of(plan, name)?,
+        };
+        Ok::<_, Error>(JoinBound { column, offset_ms: bound.offset_ms })
+    });
+    let condition = conjunction(own.iter().cloned()).map(|own| compile(&own, plan.schema())).transpose()?;
+    Ok(JoinInput { event_time, bound: bound.transpose()?, condition })
+}
