@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
 
 use super::super::checks::is_streaming;
 use super::super::event_time::marks;
-use super::super::join::bounds::{BoundValue, JoinBounds, SideBound, bounds};
+use super::super::join::bounds::{BoundValue, SideBound, bounds};
 use super::super::join::conditions::{JoinParts, KeyPair, parts};
 use super::{Lowering, compile, index_of, nullable, translated, unaliased};
 use crate::error::{Error, Result};
