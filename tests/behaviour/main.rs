@@ -13,6 +13,7 @@
 //! | `sinks` | `foreach`, `foreach_batch`, memory |
 //! | `static_tables` | batch queries on the same session |
 //! | `event_time` | watermarks, late rows as a stream, bounds of state, idle streams, and append mode against batch results |
+//! | `joins` | joins of streams: pairs, rows that stay alone, state, late rows |
 //! | `windows_static` | windows of event time and sessions of rows over static tables |
 //! | `topologies` | graphs by hand, their errors and drawings |
 //! | `resources` | idle queries use no CPU; a slow sink holds a fast source back |
@@ -26,6 +27,7 @@ mod bad_input;
 mod event_time;
 mod expressions;
 mod files;
+mod joins;
 mod layering;
 mod plans;
 mod queries;

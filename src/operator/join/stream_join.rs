@@ -138,20 +138,18 @@ impl StreamJoin {
         self.state.as_mut().ok_or_else(|| Error::internal("a join was used before it was opened"))
     }
 
-    /// How a bound is told: `postTime at the watermark - 1 hour`.
+    /// How a bound is told: `left freed when postTime is before the watermark - 1 hour`.
     fn describe_bound(&self, side: JoinSide) -> Option<String> {
         let [left, right] = self.inputs.get()?;
         let bound = self.input(side).bound?;
         let name = side.of(left, right).field(bound.column).name();
-        let offset = match bound.offset_ms {
-            0 => String::new(),
-            offset => {
-                let sign = if offset < 0 { '-' } else { '+' };
-                format!(" {sign} {}", Micros(offset.saturating_abs().saturating_mul(1000)))
-            }
-        };
-        let side = side.of("left", "right");
-        Some(format!("{side} freed when {name} is at the watermark{offset}"))
+        // A millisecond less than a whole second stems from `>=`: the row at the very second still waits.
+        let is_open = (bound.offset_ms + 1) % 1000 == 0;
+        let (relation, offset_ms) = if is_open { ("before", bound.offset_ms + 1) } else { ("at", bound.offset_ms) };
+        let sign = if offset_ms < 0 { '-' } else { '+' };
+        let distance = Micros(offset_ms.saturating_abs().saturating_mul(1000));
+        let offset = if offset_ms == 0 { String::new() } else { format!(" {sign} {distance}") };
+        Some(format!("{} freed when {name} is {relation} the watermark{offset}", side.of("left", "right")))
     }
 }
 
