@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 
-use super::logical::{LogicalPlan, Relation};
+use super::logical::{JoinType, LogicalPlan, Relation};
 use crate::error::Error;
 use crate::protocol::OutputMode;
 
@@ -63,6 +63,42 @@ pub(crate) enum Refusal {
     SetOperation(&'static str),
     #[error("{0} above an aggregation works in append mode only; in {1} mode its input would change under it")]
     StatefulAboveAggregation(&'static str, OutputMode),
+    #[error(
+        "a join of two streams works in append mode only; in {0} mode a pair that was shown would have to change: use append mode, or \
+         aggregate the result in a second query"
+    )]
+    JoinOfStreamsInMode(OutputMode),
+    #[error(
+        "a full join of a stream with a static table is not possible, because a row of the table without a partner can still get \
+         one; use a join that keeps the stream's rows"
+    )]
+    FullJoinWithTable,
+    #[error(
+        "a {0} join with a static table on its {1} side is not possible, because a row of the table without a partner can still \
+         get one; put the stream on the {1} side, or use an inner join"
+    )]
+    TableOnKeptSide(JoinType, &'static str),
+    #[error(
+        "a left anti join of two streams is not possible, because a partner can still come; use a left join with watermarks and \
+         keep the rows whose right side is null"
+    )]
+    AntiJoinOfStreams,
+    #[error(
+        "a join of two streams needs an equality between a value of each, such as `left_id = right_id`, by which rows meet; add one to \
+         the condition"
+    )]
+    JoinWithoutEquality,
+    #[error(
+        "a {kind} join of two streams needs a watermark that says when a row of its {side} side can have no partner any more; {remedy}"
+    )]
+    JoinWithoutBound {
+        /// The kind of join.
+        kind: JoinType,
+        /// `left` or `right`, or `left or right` where either would do.
+        side: &'static str,
+        /// What to add to which side.
+        remedy: String,
+    },
     #[error("the query reads no stream; use collect() or write() for static tables, or start from read_stream()")]
     NoStream,
     #[error("a stream has no end; use write_stream() and start() instead of {0}")]
@@ -104,8 +140,14 @@ impl Refusal {
             | Self::SessionInUpdate
             | Self::SessionWithoutKey => matches!(relation, Relation::Aggregate { .. }),
             Self::TwoEventTimes(..) | Self::StatefulAboveAggregation(..) => {
-                matches!(relation, Relation::Aggregate { .. } | Relation::Deduplicate { .. })
+                matches!(relation, Relation::Aggregate { .. } | Relation::Deduplicate { .. } | Relation::Join { .. })
             }
+            Self::JoinOfStreamsInMode(_)
+            | Self::FullJoinWithTable
+            | Self::TableOnKeptSide(..)
+            | Self::AntiJoinOfStreams
+            | Self::JoinWithoutEquality
+            | Self::JoinWithoutBound { .. } => matches!(relation, Relation::Join { .. }),
             _ => false,
         }
     }

@@ -6,11 +6,13 @@
 //! Event time bounds state: a group lives from its first row until the watermark, which is `delay` behind, passes its end. So
 //! what is held at once are the keys of a span of event time.
 
-use datafusion::logical_expr::{Aggregate, LogicalPlan as TypedPlan};
+use datafusion::logical_expr::{Aggregate, Expr as TypedExpr, Join, LogicalPlan as TypedPlan};
 
-use super::checks::is_streaming;
+use super::checks::{bound_remedy, is_streaming, join_of_streams};
 use super::event_time::{DeduplicatePlan, Mark, Shape, as_deduplicate, marks, session_key, time_key};
-use crate::operator::Micros;
+use super::join::bounds::{SideBound, bounds as join_bounds};
+use super::join::conditions::parts;
+use crate::operator::{JoinSide, Micros};
 use crate::protocol::OutputMode;
 
 /// What bounds the state of one operator.
@@ -35,6 +37,7 @@ pub(super) fn bounds(plan: &TypedPlan, mode: OutputMode) -> Vec<StateBound> {
     let mut bounds = Vec::new();
     match plan {
         TypedPlan::Aggregate(aggregate) if is_streaming(plan) => bounds.push(of_aggregation(aggregate, mode)),
+        TypedPlan::Join(join) if join_of_streams(plan).is_some() => bounds.push(of_join(join)),
         _ => bounds.extend(as_deduplicate(plan).map(|node| of_deduplication(node, mode))),
     }
     bounds.extend(plan.inputs().into_iter().flat_map(|input| self::bounds(input, mode)));
@@ -82,6 +85,47 @@ fn of_deduplication(node: &DeduplicatePlan, mode: OutputMode) -> StateBound {
             operator,
             "every key is kept for ever; add the event-time column to the keys, or use drop_duplicates_within_watermark",
         ),
+    }
+}
+
+/// A row of a side waits until the watermark is so far ahead of it that no partner can come.
+fn of_join(join: &Join) -> StateBound {
+    let parts = parts(join);
+    let keys: Vec<String> =
+        parts.keys.iter().map(|key| format!("{} = {}", shown_expr(&key.left), shown_expr(&key.right))).collect();
+    let operator = format!("join on {}", keys.join(" and "));
+    let bounds = join_bounds(join, &parts);
+    let mut texts = Vec::new();
+    for (side, bound) in [(JoinSide::Left, &bounds.left), (JoinSide::Right, &bounds.right)] {
+        let name = side.of("left", "right");
+        let Some(bound) = bound else {
+            let remedy = bound_remedy(join, side);
+            return unbounded(operator, &format!("every row of the {name} side is kept for ever; {remedy}"));
+        };
+        texts.push(format!("{name} rows of the last {}", waiting(join, bound)));
+    }
+    bounded(operator, texts.join(", "))
+}
+
+/// How far behind the newest event times a row is freed.
+fn waiting(join: &Join, bound: &SideBound) -> String {
+    let delays = [&join.left, &join.right].into_iter().flat_map(|side| marks(side).into_values());
+    let delay = delays.filter_map(|mark| mark.delay).max().unwrap_or_default();
+    let delay = Micros(i64::try_from(delay.as_micros()).unwrap_or(i64::MAX));
+    // The millisecond of `>=` is not worth a word.
+    let wait_ms =
+        if (bound.offset_ms + 1) % 1000 == 0 { bound.offset_ms + 1 } else { bound.offset_ms }.saturating_neg();
+    match wait_ms {
+        ..=0 => format!("{delay}"),
+        wait_ms => format!("{} + {delay}", Micros(wait_ms.saturating_mul(1000))),
+    }
+}
+
+/// An expression with the users' names of its columns.
+fn shown_expr(expr: &TypedExpr) -> String {
+    match expr {
+        TypedExpr::Column(column) => super::event_time::shown(&column.name).to_string(),
+        other => other.to_string(),
     }
 }
 

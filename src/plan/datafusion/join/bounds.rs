@@ -82,9 +82,13 @@ struct Sides<'a> {
 }
 
 impl Sides<'_> {
+    /// What the conditions on the watermarked column say, or else those on another time of this side.
     fn bound(&self, conjuncts: &[TypedExpr]) -> Option<SideBound> {
-        let bounds = conjuncts.iter().filter_map(|conjunct| self.bound_of(conjunct));
-        let lowest = bounds.min_by_key(|(_, offset_ms)| *offset_ms);
+        let bounds: Vec<_> = conjuncts.iter().filter_map(|conjunct| self.bound_of(conjunct)).collect();
+        let is_watermarked = |column: &String| self.own_marks.get(column).is_some_and(|mark| mark.delay.is_some());
+        let has_watermarked = bounds.iter().any(|(column, _)| is_watermarked(column));
+        let usable = bounds.into_iter().filter(|(column, _)| !has_watermarked || is_watermarked(column));
+        let lowest = usable.min_by_key(|(_, offset_ms)| *offset_ms);
         lowest.map(|(column, offset_ms)| SideBound { value: BoundValue::Column(column), offset_ms })
     }
 
@@ -107,19 +111,13 @@ impl Sides<'_> {
             (-1, 1) => (second, first),
             _ => return None,
         };
-        if !self.is_own_time(own) || !self.is_other_watermark(other) {
+        let is_own = self.own.schema().maybe_index_of_column(own).is_some();
+        if !is_own || !self.is_other_watermark(other) {
             return None;
         }
         // own - other + constant, plus at most `above`, is 0 or more.
         let c = difference.constant.checked_add(difference.above)?.checked_neg()?;
         Some((own.name.clone(), c.div_euclid(1000) - i64::from(!is_strict)))
-    }
-
-    /// The side's watermarked column, or any time of a side without.
-    fn is_own_time(&self, column: &Column) -> bool {
-        let has_watermark = self.own_marks.values().any(|mark| mark.delay.is_some());
-        let is_watermarked = self.own_marks.get(&column.name).is_some_and(|mark| mark.delay.is_some());
-        self.own.schema().maybe_index_of_column(column).is_some() && (is_watermarked || !has_watermark)
     }
 
     fn is_other_watermark(&self, column: &Column) -> bool {

@@ -13,15 +13,14 @@ use datafusion::logical_expr::{
     Expr as TypedExpr, ExprSchemable, Join, JoinType as TypedJoin, LogicalPlan as TypedPlan,
 };
 
-use super::super::checks::is_streaming;
+use super::super::checks::{is_streaming, join_type};
 use super::super::event_time::marks;
 use super::super::join::bounds::{BoundValue, SideBound, bounds};
 use super::super::join::conditions::{JoinParts, KeyPair, parts};
 use super::{Lowering, compile, index_of, nullable, translated, unaliased};
 use crate::error::{Error, Result};
 use crate::operator::{
-    ExpressionRef, JoinBound, JoinColumn, JoinCondition, JoinInput, JoinKey, JoinSide, JoinSpec, JoinType, Project,
-    StreamJoin,
+    ExpressionRef, JoinBound, JoinColumn, JoinCondition, JoinInput, JoinKey, JoinSide, JoinSpec, Project, StreamJoin,
 };
 use crate::plan::topology::NodeId;
 
@@ -57,7 +56,7 @@ impl Lowering {
         let left = self.side(&join.left, parts, JoinSide::Left)?;
         let right = self.side(&join.right, parts, JoinSide::Right)?;
         let spec = JoinSpec {
-            kind: kind(join)?,
+            kind: join_type(join.join_type),
             keys: keys(parts, &left, &right),
             condition: condition(join, parts)?,
             columns,
@@ -112,18 +111,6 @@ fn columns(join: &Join, wanted: Option<&HashSet<String>>) -> Vec<JoinColumn> {
     }
     columns.retain(|column| wanted.is_none_or(|wanted| wanted.contains(column.field.name())));
     columns
-}
-
-fn kind(join: &Join) -> Result<JoinType> {
-    Ok(match join.join_type {
-        TypedJoin::Inner => JoinType::Inner,
-        TypedJoin::Left => JoinType::Left,
-        TypedJoin::Right => JoinType::Right,
-        TypedJoin::Full => JoinType::Full,
-        TypedJoin::LeftSemi => JoinType::LeftSemi,
-        TypedJoin::LeftAnti => JoinType::LeftAnti,
-        other => return Err(Error::internal(format!("no streaming operator for a {other} join"))),
-    })
 }
 
 fn keys(parts: &JoinParts, left: &Side, right: &Side) -> Vec<JoinKey> {
