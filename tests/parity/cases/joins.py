@@ -158,7 +158,7 @@ BOUNDS = [
         "full",
         "l.w = r.w AND l.t + interval -5 seconds <= r.t AND r.t + interval '-15 seconds' <= l.t",
     ),
-    pairs("said_with_not", "4.4", "left", "l.w = r.w AND NOT (r.t < l.t) AND NOT (r.t > l.t + interval 20 seconds)"),
+    pairs("said_with_not", "4.4", "inner", "l.w = r.w AND NOT (r.t < l.t) AND NOT (r.t > l.t + interval 20 seconds)"),
     pairs(
         "said_with_intervals_on_both_sides",
         "4.4",
@@ -282,14 +282,7 @@ BOUNDS = [
         left=side("l", SPAN, select("span", "w", "v")),
         shown=("l.span AS ls", "l.w AS lw", "l.v AS lv", *RIGHT),
     ),
-    pairs(
-        "range_of_times_without_zone",
-        "4.4 4.5",
-        "left",
-        RANGE,
-        left=[read("l"), with_column("t", "CAST(t AS TIMESTAMP_NTZ)"), watermark("10 seconds"), alias("l")],
-        right=[read("r"), with_column("t", "CAST(t AS TIMESTAMP_NTZ)"), watermark("10 seconds"), alias("r")],
-    ),
+    # The time itself would be a second event time, which Spark refuses, if it were not pruned.
     pairs(
         "windows_beside_times",
         "4.4 2.4",
@@ -297,15 +290,7 @@ BOUNDS = [
         SPANS,
         left=side("l", SPAN),
         right=side("r", SPAN),
-        inputs=EQUAL,
-    ),
-    pairs(
-        "windows_before_times",
-        "4.4 2.4",
-        "inner",
-        SPANS,
-        left=side("l", SPAN, select("span", "t", "w", "v")),
-        right=side("r", SPAN, select("span", "t", "w", "v")),
+        shown=SPANNED_SHOWN,
         inputs=EQUAL,
     ),
     pairs(
@@ -654,7 +639,6 @@ KEYS = [
     *kinds("null_safe_keys", "4.2 4.5", SAFE_RANGE, inputs=NULLS),
     *kinds("null_times", "2.4 4.2 4.5", TIMES, inputs=NULLS, of=("inner", "left", "full", "left_semi")),
     pairs("null_safe_times", "4.2 4.4", "inner", "l.t <=> r.t AND l.w = r.w", inputs=NULLS),
-    pairs("null_safe_times_and_words", "4.2 4.4", "full", "l.t <=> r.t AND l.w <=> r.w", inputs=NULLS),
     *kinds("null_key_ahead", "2.7 4.2", RANGE, inputs=AHEAD_NULL),
     pairs("null_safe_key_ahead", "2.7 4.2", "inner", SAFE_RANGE, inputs=AHEAD_NULL),
     *kinds(
@@ -897,9 +881,9 @@ TWICE = streams(
 SELF = {"left": side("l", source="a"), "right": side("r", source="a"), "inputs": TWICE}
 
 MULTIPLE = [
-    *kinds("many_to_many", "4.3 4.5", RANGE, inputs=MANY, of=KINDS),
-    *kinds("self_range", "4.3 4.5", RANGE + " AND l.v <> r.v", of=KINDS, **SELF),
-    *kinds("self_times", "4.3 4.5", "l.t = r.t AND l.v <> r.v", of=("inner", "left"), **SELF),
+    *kinds("many_to_many", "4.3 4.5", RANGE, inputs=MANY, of=("inner", "full", "left_semi")),
+    *kinds("self_range", "4.3 4.5", RANGE + " AND l.v <> r.v", of=("inner", "full", "left_semi"), **SELF),
+    pairs("self_times", "4.3 4.5", "left", "l.t = r.t AND l.v <> r.v", **SELF),
     pairs("self_every_row_with_itself", "4.3", "full", "l.t = r.t AND l.v = r.v", **SELF),
     pairs(
         "self_filtered",
@@ -1164,17 +1148,17 @@ ODD = " AND (l.v + r.v) % 3 <> 0"
 SOME = " AND l.v % 4 <> 0 AND r.v % 5 <> 0"
 
 
-def random_steps(seed, first, busy, nulls):
+def random_steps(seed, first, busy, null_times, null_words):
     """Steps around a moving centre; `v` numbers the rows, so that every pair shows which rows it is."""
     chosen = random.Random(seed)
-    words = ["a", "b", "c", "d", *([None] if nulls else [])]
+    words = ["a", "b", "c", "d", *([None] if null_words else [])]
     found, centre, number = [], 0.0, first
     for _ in range(chosen.randint(6, 10)):
         step = []
         for _ in range(chosen.randint(0, busy)):
             seconds, micros = moment(chosen, centre)
             word = chosen.choice(words)
-            if nulls or seconds is not None:
+            if null_times or seconds is not None:
                 step.append(row(seconds, word, number, micros))
             number += 1
         found.append(step)
@@ -1184,8 +1168,8 @@ def random_steps(seed, first, busy, nulls):
 
 def random_pairs(name, kind, on, seed, busy=12, delays=("7 seconds", "12 seconds"), **more):
     # Spark takes null keys for equal in a full join; `null_keys_full` shows that.
-    nulls = kind != "full" or "<=>" in on
-    inputs = streams(l=random_steps(2 * seed, 1, busy, nulls), r=random_steps(2 * seed + 1, 1001, busy, nulls))
+    nulls = [kind != "full" or key not in on for key in ("l.t = r.t", "l.w = r.w")]
+    inputs = streams(l=random_steps(2 * seed, 1, busy, *nulls), r=random_steps(2 * seed + 1, 1001, busy, *nulls))
     longest = max(len(stream["steps"]) for stream in inputs.values())
     for stream in inputs.values():
         stream["steps"] += [[] for _ in range(longest - len(stream["steps"]))]
@@ -1196,22 +1180,18 @@ def random_pairs(name, kind, on, seed, busy=12, delays=("7 seconds", "12 seconds
 
 CLOSE = "l.w = r.w AND r.t BETWEEN l.t - interval 3 seconds AND l.t + interval 8 seconds"
 TIGHT = "l.w <=> r.w AND r.t > l.t - interval 5 seconds AND r.t < l.t + interval 5 seconds"
-ANY_TIMES = "l.t <=> r.t AND l.w <=> r.w"
+ANY_TIMES = "l.t = r.t AND l.w <=> r.w"
 
 RANDOM = [
     *(random_pairs("close", kind, CLOSE, seed) for seed, kind in enumerate(KINDS, 100)),
-    *(random_pairs("close_busy", kind, CLOSE, seed, busy=28) for seed, kind in enumerate(KINDS, 110)),
+    *(random_pairs("close_busy", kind, CLOSE, seed, busy=28) for seed, kind in enumerate(("inner", "full"), 110)),
     *(random_pairs("tight", kind, TIGHT, seed) for seed, kind in enumerate(KINDS, 120)),
-    *(random_pairs("only_times", kind, "l.t = r.t", seed, busy=20) for seed, kind in enumerate(KINDS, 130)),
     *(random_pairs("times_and_words", kind, ANY_TIMES, seed, busy=26) for seed, kind in enumerate(KINDS, 140)),
-    *(random_pairs("residual", kind, CLOSE + ODD, seed) for seed, kind in enumerate(KINDS, 150)),
+    *(random_pairs("residual", kind, CLOSE + ODD, seed) for seed, kind in enumerate(("left", "full"), 150)),
     *(random_pairs("max", kind, CLOSE, seed, config=HIGHEST) for seed, kind in enumerate(("left", "full"), 160)),
-    *(
-        random_pairs("off", kind, CLOSE, seed, config=OFF)
-        for seed, kind in enumerate(("inner", "full", "left_semi"), 170)
-    ),
+    *(random_pairs("off", kind, CLOSE, seed, config=OFF) for seed, kind in enumerate(("full", "left_semi"), 170)),
     *(random_pairs("together", kind, CLOSE, seed, feed="together") for seed, kind in enumerate(KINDS, 180)),
-    *(random_pairs("one_sided", kind, CLOSE + SOME, seed) for seed, kind in enumerate(KINDS, 190)),
+    *(random_pairs("one_sided", kind, CLOSE + SOME, seed) for seed, kind in enumerate(("right", "left_semi"), 190)),
 ]
 
 CASES = [*BOUNDS, *MARKS, *AT_BOUND, *EPOCHS, *KEYS, *SIDES, *MULTIPLE, *CHAINS, *RANDOM]
