@@ -14,6 +14,7 @@ mod event_time;
 mod expressions;
 mod functions;
 mod grouping;
+mod join;
 mod lower;
 mod optimize;
 mod relations;
