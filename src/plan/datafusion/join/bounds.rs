@@ -15,6 +15,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr as TypedExpr, Join, LogicalPlan 
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
 use super::super::event_time::{Marks, Shape, marks};
+use super::Side;
 use super::conditions::{JoinParts, KeyPair};
 use super::linear::{Linear, difference};
 
@@ -39,6 +40,16 @@ pub(in crate::plan::datafusion) enum BoundValue {
 pub(in crate::plan::datafusion) struct JoinBounds {
     pub(in crate::plan::datafusion) left: Option<SideBound>,
     pub(in crate::plan::datafusion) right: Option<SideBound>,
+}
+
+impl JoinBounds {
+    /// The bound of one side.
+    pub(in crate::plan::datafusion) fn of(&self, side: Side) -> Option<&SideBound> {
+        match side {
+            Side::Left => self.left.as_ref(),
+            Side::Right => self.right.as_ref(),
+        }
+    }
 }
 
 /// Finds what bounds the sides of a join of two streams.

@@ -13,7 +13,7 @@ use datafusion::logical_expr::{Join, JoinType, LogicalPlan as TypedPlan};
 use super::checks::is_streaming;
 
 pub(in crate::plan::datafusion) use bounds::{BoundValue, SideBound, bounds};
-pub(in crate::plan::datafusion) use conditions::{KeyPair, parts};
+pub(in crate::plan::datafusion) use conditions::{JoinParts, parts};
 pub(in crate::plan::datafusion) use remedy::remedy;
 
 /// One input of a join.
