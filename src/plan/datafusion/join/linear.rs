@@ -187,16 +187,19 @@ impl Reader<'_> {
         use DataType::{Decimal128, Float64, Int64, Timestamp};
         let from = self.type_of(value)?;
         let value = if self.unit == SECOND { self.read(value)? } else { return None };
-        match (&from, to) {
-            (Timestamp(_, Some(_)), Int64) => value.cut(SECOND - 1, 0),
-            (Float64, Timestamp(_, Some(_))) => value.cut(1, 1),
-            (Float64 | Decimal128(..), Int64) => value.cut(SECOND - 1, SECOND - 1),
-            (Timestamp(_, Some(_)), Decimal128(_, 6..)) | (Decimal128(_, ..=6), Timestamp(_, Some(_))) => Some(value),
-            (Decimal128(_, own), Decimal128(_, wanted)) if own <= wanted => Some(value),
-            (Int64, Decimal128(_, 0..) | Timestamp(_, Some(_))) => Some(value),
-            (from, Float64) if is_number(from) || matches!(from, Timestamp(_, Some(_))) => Some(value),
-            _ => None,
-        }
+        let is_exact = match (&from, to) {
+            (Timestamp(_, Some(_)), Int64) => return value.cut(SECOND - 1, 0),
+            (Float64, Timestamp(_, Some(_))) => return value.cut(1, 1),
+            (Float64 | Decimal128(..), Int64) => return value.cut(SECOND - 1, SECOND - 1),
+            (Timestamp(_, Some(_)), Decimal128(_, scale)) => *scale >= 6,
+            (Decimal128(_, scale), Timestamp(_, Some(_))) => *scale <= 6,
+            (Decimal128(_, own), Decimal128(_, wanted)) => own <= wanted,
+            (Int64, Decimal128(_, scale)) => *scale >= 0,
+            (Int64, Timestamp(_, Some(_))) => true,
+            (from, Float64) => is_number(from) || matches!(from, Timestamp(_, Some(_))),
+            _ => false,
+        };
+        is_exact.then_some(value)
     }
 }
 
