@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 
-use super::logical::{JoinType, LogicalPlan, Relation};
+use super::logical::{LogicalPlan, Relation};
 use crate::error::Error;
 use crate::protocol::OutputMode;
 
@@ -64,41 +64,35 @@ pub(crate) enum Refusal {
     #[error("{0} above an aggregation works in append mode only; in {1} mode its input would change under it")]
     StatefulAboveAggregation(&'static str, OutputMode),
     #[error(
-        "a join of two streams works in append mode only; in {0} mode a pair that was shown would have to change: use append mode, or \
-         aggregate the result in a second query"
+        "a join of two streams works in append mode only, because in {0} mode rows already shown would have to change; use \
+         append mode, or read one side as a static table"
     )]
-    JoinOfStreamsInMode(OutputMode),
+    JoinOfStreamsOutsideAppend(OutputMode),
     #[error(
-        "a full join of a stream with a static table is not possible, because a row of the table without a partner can still get \
-         one; use a join that keeps the stream's rows"
+        "a join of two streams needs an equality between their columns, by which rows are kept and found; add one such as \
+         `left.id = right.id`, or read one side as a static table"
     )]
-    FullJoinWithTable,
+    JoinOfStreamsWithoutEquality,
     #[error(
-        "a {0} join with a static table on its {1} side is not possible, because a row of the table without a partner can still \
-         get one; put the stream on the {1} side, or use an inner join"
+        "a {kind} of two streams keeps rows of the {side} side until nothing can match them any more, and nothing says when \
+         that is; {remedy}"
     )]
-    TableOnKeptSide(JoinType, &'static str),
+    UnboundedJoin { kind: &'static str, side: String, remedy: String },
     #[error(
-        "a left anti join of two streams is not possible, because a partner can still come; use a left join with watermarks and \
-         keep the rows whose right side is null"
+        "a full join of a stream with a static table cannot run, because a table's row without a match may still get one; use \
+         a left or right join that keeps the rows of the stream, or read both as streams"
     )]
-    AntiJoinOfStreams,
+    FullJoinWithStatic,
     #[error(
-        "a join of two streams needs an equality between a value of each, such as `left_id = right_id`, by which rows meet; add one to \
-         the condition"
+        "a {0} keeps rows of its {1} side, which is a static table here, and its rows without a match may still get one from \
+         the stream; put the stream on the {1} side, or use an inner join"
     )]
-    JoinWithoutEquality,
+    JoinKeepsStatic(&'static str, &'static str),
     #[error(
-        "a {kind} join of two streams needs a watermark that says when a row of its {side} side can have no partner any more; {remedy}"
+        "a left anti join needs a static table on the right, because a stream may still bring a match; use a left join with \
+         watermarks on both sides and a range condition, and keep the rows whose right columns are null"
     )]
-    JoinWithoutBound {
-        /// The kind of join.
-        kind: JoinType,
-        /// `left` or `right`, or `left or right` where either would do.
-        side: &'static str,
-        /// What to add to which side.
-        remedy: String,
-    },
+    LeftAntiWithStream,
     #[error("the query reads no stream; use collect() or write() for static tables, or start from read_stream()")]
     NoStream,
     #[error("a stream has no end; use write_stream() and start() instead of {0}")]
@@ -139,15 +133,18 @@ impl Refusal {
             | Self::DistinctAggregate
             | Self::SessionInUpdate
             | Self::SessionWithoutKey => matches!(relation, Relation::Aggregate { .. }),
-            Self::TwoEventTimes(..) | Self::StatefulAboveAggregation(..) => {
-                matches!(relation, Relation::Aggregate { .. } | Relation::Deduplicate { .. } | Relation::Join { .. })
+            Self::JoinOfStreamsOutsideAppend(_)
+            | Self::JoinOfStreamsWithoutEquality
+            | Self::UnboundedJoin { .. }
+            | Self::FullJoinWithStatic
+            | Self::JoinKeepsStatic(..)
+            | Self::LeftAntiWithStream => matches!(relation, Relation::Join { .. }),
+            Self::TwoEventTimes(what, _) | Self::StatefulAboveAggregation(what, _) if what.contains("join") => {
+                matches!(relation, Relation::Join { .. })
             }
-            Self::JoinOfStreamsInMode(_)
-            | Self::FullJoinWithTable
-            | Self::TableOnKeptSide(..)
-            | Self::AntiJoinOfStreams
-            | Self::JoinWithoutEquality
-            | Self::JoinWithoutBound { .. } => matches!(relation, Relation::Join { .. }),
+            Self::TwoEventTimes(..) | Self::StatefulAboveAggregation(..) => {
+                matches!(relation, Relation::Aggregate { .. } | Relation::Deduplicate { .. })
+            }
             _ => false,
         }
     }

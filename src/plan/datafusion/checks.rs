@@ -4,18 +4,15 @@
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::{Expr as TypedExpr, Join, JoinType as TypedJoin, LogicalPlan as TypedPlan};
+use datafusion::logical_expr::{Expr as TypedExpr, Join, JoinType, LogicalPlan as TypedPlan};
 
 use super::event_time::{as_deduplicate, as_watermark, event_time_keys, marks, session_key, shown};
-use super::join::bounds::bounds;
-use super::join::conditions::parts;
+use super::join::{bounds, is_of_streams, kind_name, parts, remedy};
 use super::tables::StreamTable;
 use crate::error::Result;
-use crate::operator::{JoinSide, JoinType};
+use crate::operator::JoinSide;
 use crate::plan::Refusal;
 use crate::protocol::OutputMode;
-
-type Refused = std::result::Result<(), Refusal>;
 
 /// Refuses what a stream cannot run in `mode`.
 ///
@@ -24,10 +21,10 @@ type Refused = std::result::Result<(), Refusal>;
 pub(super) fn check(plan: &TypedPlan, mode: OutputMode) -> Result<()> {
     check_output_mode(plan, mode)?;
     check_watermarks(plan)?;
+    check_joins(plan, mode)?;
     check_deduplication(plan)?;
     check_sessions(plan, mode)?;
     check_stacked_operators(plan, mode)?;
-    check_joins(plan, mode)?;
     check_distinct_aggregates(plan)?;
     check_sort(plan, mode)?;
     check_limit(plan, mode)?;
@@ -105,8 +102,8 @@ fn stateful(node: &TypedPlan) -> Option<&'static str> {
         Some("an aggregation")
     } else if as_deduplicate(node).is_some() {
         Some("drop_duplicates")
-    } else if join_of_streams(node).is_some() {
-        Some("a join of streams")
+    } else if matches!(node, TypedPlan::Join(join) if is_of_streams(join)) {
+        Some("a join of two streams")
     } else {
         None
     }
@@ -123,130 +120,115 @@ fn check_watermarks(plan: &TypedPlan) -> Result<()> {
     result
 }
 
-/// Refuses an operator that would judge rows by two times: of the columns that are left when nobody's are gone.
+/// Refuses what a stream cannot run whatever filters found their way into joins, and whichever columns are left when nobody's are
+/// gone.
 ///
 /// # Errors
-/// When an operator reads two watermarked columns.
-pub(super) fn check_event_times(plan: &TypedPlan) -> Result<()> {
+/// The first rule that is broken.
+pub(super) fn check_optimized(plan: &TypedPlan) -> Result<()> {
+    check_equalities(plan)?;
+    check_event_times(plan)
+}
+
+/// An equality may come from a filter above the join.
+fn check_equalities(plan: &TypedPlan) -> Result<()> {
     let mut result = Ok(());
     visit(plan, &mut |node| {
-        let Some(what) = stateful(node) else { return };
-        // Each side of a join is judged by its own time. An aggregation judges by its keys, which are all that is marked of its
-        // output; one key twice is one.
-        let names: Vec<Vec<String>> = match node {
-            TypedPlan::Aggregate(aggregate) => vec![event_time_keys(aggregate)],
-            _ => node.inputs().into_iter().map(watermarked).collect(),
-        };
-        if let Err(error) = names.into_iter().try_for_each(|names| one_event_time(what, names)) {
-            result = Err(error);
+        if let TypedPlan::Join(join) = node
+            && is_of_streams(join)
+            && parts(join).keys.is_empty()
+        {
+            result = Err(Refusal::JoinOfStreamsWithoutEquality.into());
         }
     });
     result
 }
 
-/// The users' names of the columns of `plan` that stand under a watermark.
-fn watermarked(plan: &TypedPlan) -> Vec<String> {
-    let columns = marks(plan).into_iter().filter(|(_, mark)| mark.delay.is_some());
-    columns.map(|(name, _)| shown(&name).to_string()).collect()
+/// Refuses an operator that would judge rows by two times: of the columns that are left when nobody's are gone.
+///
+/// # Errors
+/// When an operator reads two watermarked columns.
+fn check_event_times(plan: &TypedPlan) -> Result<()> {
+    let mut result = Ok(());
+    visit(plan, &mut |node| {
+        let Some(what) = stateful(node) else { return };
+        // An aggregation judges by its keys, which are all that is marked of its output; one key twice is one. Each side of a
+        // join is judged by its own time.
+        let judged = match node {
+            TypedPlan::Aggregate(aggregate) => vec![event_time_keys(aggregate)],
+            _ => node.inputs().into_iter().map(event_times).collect(),
+        };
+        for mut names in judged {
+            names.sort_unstable();
+            if names.len() > 1 {
+                result = Err(Refusal::TwoEventTimes(what, names.join(" and ")).into());
+            }
+        }
+    });
+    result
 }
 
-fn one_event_time(what: &'static str, mut names: Vec<String>) -> Result<()> {
-    names.sort_unstable();
-    if names.len() > 1 {
-        return Err(Refusal::TwoEventTimes(what, names.join(" and ")).into());
-    }
-    Ok(())
-}
-
-/// The join that `node` is, if both of its sides are streams.
-pub(super) fn join_of_streams(node: &TypedPlan) -> Option<&Join> {
-    match node {
-        TypedPlan::Join(join) if is_streaming(&join.left) && is_streaming(&join.right) => Some(join),
-        _ => None,
-    }
+/// The users' names of the watermarked columns that come out of `input`.
+fn event_times(input: &TypedPlan) -> Vec<String> {
+    let columns = marks(input).into_iter().filter(|(_, mark)| mark.delay.is_some()).map(|(name, _)| name);
+    let columns = columns.filter(|name| input.schema().has_column_with_unqualified_name(name));
+    columns.map(|name| shown(&name).to_string()).collect()
 }
 
 fn check_joins(plan: &TypedPlan, mode: OutputMode) -> Result<()> {
     let mut result = Ok(());
     visit(plan, &mut |node| {
         let TypedPlan::Join(join) = node else { return };
-        let checked = match (is_streaming(&join.left), is_streaming(&join.right)) {
-            (true, true) => check_join_of_streams(join, mode),
-            (false, false) => Ok(()),
-            (is_left, _) => check_join_with_table(join, if is_left { JoinSide::Left } else { JoinSide::Right }),
+        let refusal = match (is_streaming(&join.left), is_streaming(&join.right)) {
+            (true, true) => refusal_of_streams(join, mode),
+            (true, false) => refusal_with_static(join.join_type, JoinSide::Right),
+            (false, true) => refusal_with_static(join.join_type, JoinSide::Left),
+            (false, false) => None,
         };
-        if let Err(refusal) = checked {
+        if let Some(refusal) = refusal {
             result = Err(refusal.into());
         }
     });
     result
 }
 
-/// Rows of a table are never known to stay alone, so only the stream's can be put out for it.
-fn check_join_with_table(join: &Join, stream: JoinSide) -> Refused {
-    let kind = join_type(join.join_type);
-    let refused = |side| Err(Refusal::TableOnKeptSide(kind, side));
-    match (kind, stream) {
-        (JoinType::Full, _) => Err(Refusal::FullJoinWithTable),
-        (JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti, JoinSide::Right) => refused("left"),
-        (JoinType::Right, JoinSide::Left) => refused("right"),
-        _ => Ok(()),
-    }
-}
-
-fn check_join_of_streams(join: &Join, mode: OutputMode) -> Refused {
-    let kind = join_type(join.join_type);
-    if mode != OutputMode::Append {
-        return Err(Refusal::JoinOfStreamsInMode(mode));
-    }
-    if kind == JoinType::LeftAnti {
-        return Err(Refusal::AntiJoinOfStreams);
-    }
-    let parts = parts(join);
-    if parts.keys.is_empty() {
-        return Err(Refusal::JoinWithoutEquality);
-    }
-    let bounds = bounds(join, &parts);
-    let (side, is_bounded) = match kind {
-        JoinType::Left | JoinType::LeftSemi => ("left", bounds.left.is_some()),
-        JoinType::Right => ("right", bounds.right.is_some()),
-        JoinType::Full => ("left or right", bounds.left.is_some() || bounds.right.is_some()),
-        JoinType::Inner | JoinType::LeftAnti => return Ok(()),
+/// Why a stream cannot be joined with a static table that stands on the side `table`.
+fn refusal_with_static(kind: JoinType, table: JoinSide) -> Option<Refusal> {
+    let kept = match kind {
+        JoinType::Inner => return None,
+        JoinType::Full => return Some(Refusal::FullJoinWithStatic),
+        JoinType::LeftAnti if table == JoinSide::Left => return Some(Refusal::LeftAntiWithStream),
+        JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti => JoinSide::Left,
+        JoinType::Right => JoinSide::Right,
+        _ => return Some(Refusal::NotYet("this kind of join")),
     };
-    if is_bounded {
-        return Ok(());
-    }
-    let kept = if kind == JoinType::Right { JoinSide::Right } else { JoinSide::Left };
-    Err(Refusal::JoinWithoutBound { kind, side, remedy: bound_remedy(join, kept) })
+    (kept == table).then(|| Refusal::JoinKeepsStatic(kind_name(kind), kept.name()))
 }
 
-/// What would bound the rows of one side of a join of streams.
-pub(super) fn bound_remedy(join: &Join, side: JoinSide) -> String {
-    let other = side.other();
-    let times = watermarked(other.of(&join.left, &join.right));
-    let (own, other) = (side.of("left", "right"), other.of("left", "right"));
-    match times.first() {
-        None => format!(
-            "call with_watermark(column, delay) on the {other} side, and compare its time with the {own} side's in the condition, such \
-             as `{own}_time >= {other}_time - interval 1 hour`, or put the time among the equalities"
-        ),
-        Some(time) => format!(
-            "add a lower limit for a time of the {own} side to the condition, such as `{own}_time >= {time} - interval 1 hour`, or put \
-             {time} among the equalities"
-        ),
+/// Why two streams cannot be joined.
+fn refusal_of_streams(join: &Join, mode: OutputMode) -> Option<Refusal> {
+    let kept: &[JoinSide] = match join.join_type {
+        JoinType::Inner => &[],
+        JoinType::Left | JoinType::LeftSemi => &[JoinSide::Left],
+        JoinType::Right => &[JoinSide::Right],
+        JoinType::Full => &[JoinSide::Left, JoinSide::Right],
+        JoinType::LeftAnti => return Some(Refusal::LeftAntiWithStream),
+        _ => return Some(Refusal::NotYet("this kind of join")),
+    };
+    if mode != OutputMode::Append {
+        return Some(Refusal::JoinOfStreamsOutsideAppend(mode));
     }
-}
-
-pub(super) fn join_type(kind: TypedJoin) -> JoinType {
-    match kind {
-        TypedJoin::Left => JoinType::Left,
-        TypedJoin::Right => JoinType::Right,
-        TypedJoin::Full => JoinType::Full,
-        TypedJoin::LeftSemi => JoinType::LeftSemi,
-        TypedJoin::LeftAnti => JoinType::LeftAnti,
-        // The others are made by no relation of ours.
-        _ => JoinType::Inner,
+    let bounds = bounds(join, &parts(join));
+    if kept.is_empty() || kept.iter().any(|side| bounds.of(*side).is_some()) {
+        return None;
     }
+    let names: Vec<&str> = kept.iter().map(|side| side.name()).collect();
+    let remedies: Vec<String> = kept.iter().map(|side| remedy(join, *side)).collect();
+    Some(Refusal::UnboundedJoin {
+        kind: kind_name(join.join_type),
+        side: names.join(" or the "),
+        remedy: remedies.join("; or "),
+    })
 }
 
 fn check_deduplication(plan: &TypedPlan) -> Result<()> {

@@ -119,7 +119,7 @@ impl Analyzed {
         with_deep_stack(|| {
             checks::check(&self.typed, mode)?;
             let optimized = optimize::optimize_stream(self.typed.clone())?;
-            checks::check_event_times(&optimized)?;
+            checks::check_optimized(&optimized)?;
             lower::lower(&optimized, &self.names, name, mode, self.context.max_ahead, sink)
         })
     }

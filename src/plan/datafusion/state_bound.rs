@@ -8,10 +8,9 @@
 
 use datafusion::logical_expr::{Aggregate, Expr as TypedExpr, Join, LogicalPlan as TypedPlan};
 
-use super::checks::{bound_remedy, is_streaming, join_of_streams};
-use super::event_time::{DeduplicatePlan, Mark, Shape, as_deduplicate, marks, session_key, time_key};
-use super::join::bounds::{SideBound, bounds as join_bounds};
-use super::join::conditions::parts;
+use super::checks::is_streaming;
+use super::event_time::{DeduplicatePlan, Mark, Marks, Shape, as_deduplicate, marks, session_key, shown, time_key};
+use super::join::{self, BoundValue, JoinParts, SideBound};
 use crate::operator::{JoinSide, Micros};
 use crate::protocol::OutputMode;
 
@@ -37,7 +36,7 @@ pub(super) fn bounds(plan: &TypedPlan, mode: OutputMode) -> Vec<StateBound> {
     let mut bounds = Vec::new();
     match plan {
         TypedPlan::Aggregate(aggregate) if is_streaming(plan) => bounds.push(of_aggregation(aggregate, mode)),
-        TypedPlan::Join(join) if join_of_streams(plan).is_some() => bounds.push(of_join(join)),
+        TypedPlan::Join(join) if join::is_of_streams(join) => bounds.push(of_join(join)),
         _ => bounds.extend(as_deduplicate(plan).map(|node| of_deduplication(node, mode))),
     }
     bounds.extend(plan.inputs().into_iter().flat_map(|input| self::bounds(input, mode)));
@@ -45,10 +44,8 @@ pub(super) fn bounds(plan: &TypedPlan, mode: OutputMode) -> Vec<StateBound> {
 }
 
 fn of_aggregation(aggregate: &Aggregate, mode: OutputMode) -> StateBound {
-    let names: Vec<&str> = aggregate.schema.fields()[..aggregate.group_expr.len()]
-        .iter()
-        .map(|field| super::event_time::shown(field.name()))
-        .collect();
+    let names: Vec<&str> =
+        aggregate.schema.fields()[..aggregate.group_expr.len()].iter().map(|field| shown(field.name())).collect();
     if names.is_empty() {
         return bounded("aggregation of all rows".to_string(), "1 row".to_string());
     }
@@ -72,7 +69,7 @@ fn of_aggregation(aggregate: &Aggregate, mode: OutputMode) -> StateBound {
 }
 
 fn of_deduplication(node: &DeduplicatePlan, mode: OutputMode) -> StateBound {
-    let names: Vec<&str> = node.keys.iter().map(|key| super::event_time::shown(key)).collect();
+    let names: Vec<&str> = node.keys.iter().map(|key| shown(key)).collect();
     let operator = format!("drop_duplicates by {}", names.join(", "));
     let marks = marks(&node.input);
     let of_keys = node.keys.iter().find_map(|key| marks.get(key).filter(|mark| mark.delay.is_some()));
@@ -88,45 +85,57 @@ fn of_deduplication(node: &DeduplicatePlan, mode: OutputMode) -> StateBound {
     }
 }
 
-/// A row of a side waits until the watermark is so far ahead of it that no partner can come.
 fn of_join(join: &Join) -> StateBound {
-    let parts = parts(join);
-    let keys: Vec<String> =
-        parts.keys.iter().map(|key| format!("{} = {}", shown_expr(&key.left), shown_expr(&key.right))).collect();
-    let operator = format!("join on {}", keys.join(" and "));
-    let bounds = join_bounds(join, &parts);
-    let mut texts = Vec::new();
-    for (side, bound) in [(JoinSide::Left, &bounds.left), (JoinSide::Right, &bounds.right)] {
-        let name = side.of("left", "right");
-        let Some(bound) = bound else {
-            let remedy = bound_remedy(join, side);
-            return unbounded(operator, &format!("every row of the {name} side is kept for ever; {remedy}"));
-        };
-        texts.push(format!("{name} rows of the last {}", waiting(join, bound)));
+    let parts = join::parts(join);
+    let bounds = join::bounds(join, &parts);
+    let operator = format!("{} by {}", join::kind_name(join.join_type), key_names(&parts));
+    let sides = [JoinSide::Left, JoinSide::Right];
+    let remedies = sides.into_iter().filter(|side| bounds.of(*side).is_none());
+    let remedies: Vec<String> = remedies
+        .map(|side| format!("every row of the {} side is kept for ever; {}", side.name(), join::remedy(join, side)))
+        .collect();
+    if !remedies.is_empty() {
+        return unbounded(operator, &remedies.join("; "));
     }
-    bounded(operator, texts.join(", "))
+    let held = sides.into_iter().filter_map(|side| Some((side, held(join, &parts, bounds.of(side)?))));
+    let held: Vec<String> = held.map(|(side, span)| format!("{} side: rows of the last {span}", side.name())).collect();
+    bounded(operator, held.join("; "))
 }
 
-/// How far behind the newest event times a row is freed.
-fn waiting(join: &Join, bound: &SideBound) -> String {
-    let delays = [&join.left, &join.right].into_iter().flat_map(|side| marks(side).into_values());
-    let delay = delays.filter_map(|mark| mark.delay).max().unwrap_or_default();
-    let delay = Micros(i64::try_from(delay.as_micros()).unwrap_or(i64::MAX));
-    // The millisecond of `>=` is not worth a word.
-    let wait_ms =
-        if (bound.offset_ms + 1) % 1000 == 0 { bound.offset_ms + 1 } else { bound.offset_ms }.saturating_neg();
-    match wait_ms {
-        ..=0 => format!("{delay}"),
-        wait_ms => format!("{} + {delay}", Micros(wait_ms.saturating_mul(1000))),
+/// The columns of the left side that have to be equal to something.
+fn key_names(parts: &JoinParts) -> String {
+    let mut names = Vec::new();
+    for key in &parts.keys {
+        let mut columns: Vec<&str> = key.left.column_refs().into_iter().map(|column| shown(&column.name)).collect();
+        columns.sort_unstable();
+        names.extend(columns);
+    }
+    names.dedup();
+    names.join(", ")
+}
+
+/// The span of event time that the rows of a side stay.
+fn held(join: &Join, parts: &JoinParts, bound: &SideBound) -> String {
+    let (left, right) = (marks(&join.left), marks(&join.right));
+    let slowest = left.values().chain(right.values()).max_by_key(|mark| mark.delay);
+    let Some(slowest) = slowest.copied() else { return "0 seconds".to_string() };
+    match &bound.value {
+        BoundValue::Key(key) => {
+            let pair = &parts.keys[*key];
+            let of_key = mark_of(&pair.left, &left).or_else(|| mark_of(&pair.right, &right)).unwrap_or(slowest);
+            span(Mark { delay: slowest.delay, ..of_key }).trim_matches(['(', ')']).to_string()
+        }
+        // The millisecond more that `>=` waits is left out.
+        BoundValue::Column(_) => match -bound.offset_ms - i64::from(bound.offset_ms.rem_euclid(1000) == 999) {
+            ..=0 => delay(slowest),
+            behind => format!("{} + {}", Micros(behind.saturating_mul(1000)), delay(slowest)),
+        },
     }
 }
 
-/// An expression with the users' names of its columns.
-fn shown_expr(expr: &TypedExpr) -> String {
-    match expr {
-        TypedExpr::Column(column) => super::event_time::shown(&column.name).to_string(),
-        other => other.to_string(),
-    }
+fn mark_of(key: &TypedExpr, marks: &Marks) -> Option<Mark> {
+    let TypedExpr::Column(column) = key else { return None };
+    marks.get(&column.name).copied()
 }
 
 fn bounded(operator: String, text: String) -> StateBound {

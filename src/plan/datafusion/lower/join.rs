@@ -13,10 +13,9 @@ use datafusion::logical_expr::{
     Expr as TypedExpr, ExprSchemable, Join, JoinType as TypedJoin, LogicalPlan as TypedPlan,
 };
 
-use super::super::checks::{is_streaming, join_type};
+use super::super::checks::is_streaming;
 use super::super::event_time::marks;
-use super::super::join::bounds::{BoundValue, SideBound, bounds};
-use super::super::join::conditions::{JoinParts, KeyPair, parts};
+use super::super::join::{BoundValue, JoinParts, KeyPair, SideBound, bounds, join_type, parts};
 use super::{Lowering, compile, index_of, nullable, translated, unaliased};
 use crate::error::{Error, Result};
 use crate::operator::{
@@ -56,7 +55,7 @@ impl Lowering {
         let left = self.side(&join.left, parts, JoinSide::Left)?;
         let right = self.side(&join.right, parts, JoinSide::Right)?;
         let spec = JoinSpec {
-            kind: join_type(join.join_type),
+            kind: join_type(join.join_type)?,
             keys: keys(parts, &left, &right),
             condition: condition(join, parts)?,
             columns,
