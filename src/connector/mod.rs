@@ -20,6 +20,7 @@ pub mod source;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -284,6 +285,9 @@ impl fmt::Debug for dyn BatchTable {
 }
 
 /// A table that does not grow while it is read.
+///
+/// A query that joins a stream with it reads it when it starts, and again between two epochs when its
+/// [`version`](Self::version) has changed.
 pub trait BatchTable: Send + Sync + 'static {
     /// The columns of the table.
     fn schema(&self) -> SchemaRef;
@@ -296,6 +300,38 @@ pub trait BatchTable: Send + Sync + 'static {
     /// # Errors
     /// When the data cannot be read or decoded.
     fn read(&self, projection: Option<&[usize]>) -> Result<Vec<RecordBatch>>;
+
+    /// What tells whether reading again would give other rows. A query asks before each epoch, so this should cost little; it asks
+    /// before it reads, so rows that come in between are read again rather than missed. A table that never changes needs
+    /// none.
+    ///
+    /// # Errors
+    /// When it cannot be told; the query fails with it.
+    fn version(&self) -> Result<TableVersion> {
+        Ok(TableVersion::default())
+    }
+}
+
+/// What the rows of a [`BatchTable`] depend on: while it stays the same, so do they.
+///
+/// ```
+/// use millstream::connector::TableVersion;
+///
+/// let files = [("a.csv", 120), ("b.csv", 80)];
+/// assert_eq!(TableVersion::of(files), TableVersion::of(files));
+/// assert_ne!(TableVersion::of(files), TableVersion::of(&files[..1]));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct TableVersion(u64);
+
+impl TableVersion {
+    /// The version that stands for `value`: a counter, the names and sizes of files, the versions of other tables. It holds
+    /// for this process only.
+    pub fn of(value: impl Hash) -> Self {
+        let mut hasher = DefaultHasher::new();
+        value.hash(&mut hasher);
+        Self(hasher.finish())
+    }
 }
 
 /// What a sink promises about the rows of an epoch that was run twice.

@@ -11,7 +11,7 @@
 //! |---------|------------------------------------------------------------|
 //! | `error` | a query failed                                             |
 //! | `warn`  | an epoch stands still: who waits for whom; late rows       |
-//! | `info`  | lifecycle, epochs, checkpoints                             |
+//! | `info`  | lifecycle, epochs, checkpoints, static tables read         |
 //! | `debug` | watermarks, barriers, acknowledgements, snapshots, credits |
 //! | `trace` | batches                                                    |
 //!
@@ -54,6 +54,21 @@ impl fmt::Display for ActorPath {
     }
 }
 
+/// A static table as it was read.
+#[derive(Debug)]
+pub(crate) struct LoadedTable<'a> {
+    /// The node that reads it.
+    pub(crate) node: &'a str,
+    /// What it is called.
+    pub(crate) table: &'a str,
+    /// The rows that can be found in it.
+    pub(crate) rows: usize,
+    /// Memory held, in bytes.
+    pub(crate) bytes: usize,
+    /// How long reading and indexing took, in milliseconds.
+    pub(crate) millis: i64,
+}
+
 /// A key and its value.
 type Fact<'a> = (&'static str, &'a dyn fmt::Display);
 
@@ -65,6 +80,13 @@ pub(crate) fn lifecycle(path: &ActorPath, event: &str) {
 /// An epoch or its checkpoint came to another step.
 pub(crate) fn epoch(path: &ActorPath, epoch: Epoch, event: &str) {
     write(Level::Info, path, Some(epoch), event, &[]);
+}
+
+/// A static table was read, before the query's first epoch or, because it had changed, before another.
+pub(crate) fn static_table_loaded(path: &ActorPath, epoch: Option<Epoch>, table: &LoadedTable<'_>) {
+    let LoadedTable { node, table, rows, bytes, millis } = table;
+    let facts: [Fact<'_>; 5] = [("node", node), ("table", table), ("rows", rows), ("bytes", bytes), ("ms", millis)];
+    write(Level::Info, path, epoch, "static_table_loaded", &facts);
 }
 
 /// The query failed in this epoch.

@@ -8,6 +8,7 @@
 //! epoch  = on_watermark? on_batch* on_barrier snapshot?        each on_… that answers More: resume until Done
 //! ```
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::Array;
@@ -16,7 +17,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::{
     Barrier, BarrierKind, Batch, Epoch, EpochTime, Flow, Operator, OperatorContext, OperatorStats, Output, StateDelta,
-    StatePart, Watermark,
+    StatePart, StaticSide, Watermark,
 };
 use crate::error::{Error, Result};
 use crate::types::type_name;
@@ -207,6 +208,10 @@ impl Operator for Checked {
         self.operator.describe()
     }
 
+    fn static_side(&mut self) -> Option<&mut Arc<StaticSide>> {
+        self.operator.static_side()
+    }
+
     fn open(&mut self, context: &OperatorContext) -> Result<()> {
         self.operator.open(context)
     }
@@ -287,8 +292,6 @@ impl Operator for Checked {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::{ArrayRef, Int32Array, Int64Array};
     use arrow::datatypes::{DataType, Field};
 

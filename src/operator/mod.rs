@@ -37,7 +37,10 @@ pub use deduplicate::{Deduplicate, DeduplicateWithin};
 pub use dropped::{DroppedRows, reason};
 pub(crate) use exchange::Exchange;
 pub use explode::Explode;
-pub use join::{JoinBound, JoinColumn, JoinCondition, JoinInput, JoinKey, JoinSide, JoinSpec, JoinType, StreamJoin};
+pub use join::{
+    JoinBound, JoinColumn, JoinCondition, JoinInput, JoinKey, JoinSide, JoinSpec, JoinType, StaticIndex, StaticJoin,
+    StaticSide, StreamJoin,
+};
 pub use limit::{Limit, LimitScope};
 pub use project::{Filter, Project};
 pub use sort::{Sort, SortKey};
@@ -147,6 +150,12 @@ pub trait Operator: Send + 'static {
     /// One line for explain; the columns and parameters, not the name.
     fn describe(&self) -> String {
         String::new()
+    }
+
+    /// The slot for the static table it reads beside its inputs; `None` for an operator that reads none. Before it opens an
+    /// instance, a query puts a slot of its own here, which all instances share.
+    fn static_side(&mut self) -> Option<&mut Arc<StaticSide>> {
+        None
     }
 
     /// Called once before the first epoch.

@@ -6,13 +6,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 
-use crate::connector::{Sink, SourceFactory};
+use crate::connector::{BatchTable, Sink, SourceFactory};
 use crate::error::{Error, Result, suggestion};
-use crate::operator::OperatorFactory;
+use crate::operator::{Operator, OperatorFactory};
 use crate::protocol::OutputMode;
-use crate::types::type_name;
+use crate::types::{engine_schema, type_name};
 
 /// A node's number in its topology.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -74,6 +74,8 @@ pub struct Node {
     pub description: String,
     /// For a source, the columns to read by index; `None` is all.
     pub projection: Option<Vec<usize>>,
+    /// For an operator, the static table it reads beside its inputs.
+    pub table: Option<Arc<dyn BatchTable>>,
     /// For the half of an operator in front of an exchange, the other half, whose progress counts what both drop.
     pub half_of: Option<NodeId>,
 }
@@ -317,6 +319,7 @@ struct Draft {
     name: String,
     kind: NodeKind,
     projection: Option<Vec<usize>>,
+    table: Option<Arc<dyn BatchTable>>,
     half_of: Option<NodeId>,
 }
 
@@ -383,7 +386,7 @@ impl TopologyBuilder {
     }
 
     fn add(&mut self, name: String, kind: NodeKind, projection: Option<Vec<usize>>) -> NodeId {
-        self.nodes.push(Draft { name, kind, projection, half_of: None });
+        self.nodes.push(Draft { name, kind, projection, table: None, half_of: None });
         self.inputs.push(Vec::new());
         NodeId(self.nodes.len() - 1)
     }
@@ -440,8 +443,13 @@ impl Topology {
             }
             NodeKind::Operator(operator) => {
                 inputs.first().ok_or_else(reads_nothing)?;
-                let operator = operator.instance();
-                (operator.output_schema(inputs)?, operator.describe())
+                let mut operator = operator.instance();
+                let schema = operator.output_schema(inputs)?;
+                let table = checked_table(operator.as_mut(), draft.table.as_deref())?;
+                (
+                    schema,
+                    table.map_or_else(|| operator.describe(), |table| format!("{} with {table}", operator.describe())),
+                )
             }
             NodeKind::Sink(sink) => {
                 let schema = Arc::clone(inputs.first().ok_or_else(reads_nothing)?);
@@ -449,8 +457,8 @@ impl Topology {
                 (schema, sink.description())
             }
         };
-        let Draft { name, kind, projection, half_of } = draft;
-        Ok(Node { name, kind, schema, description, projection, half_of })
+        let Draft { name, kind, projection, table, half_of } = draft;
+        Ok(Node { name, kind, schema, description, projection, table, half_of })
     }
 
     fn check_ends(&self) -> Result<()> {
@@ -469,6 +477,28 @@ impl Topology {
             None => Ok(()),
         }
     }
+}
+
+/// What the table is called that an operator reads beside its inputs, if it reads one.
+fn checked_table(operator: &mut dyn Operator, table: Option<&dyn BatchTable>) -> Result<Option<String>> {
+    let (side, table) = match (operator.static_side(), table) {
+        (None, None) => return Ok(None),
+        (Some(_), None) => return Err(Error::plan("reads a static table; name it with .reading(…)")),
+        (None, Some(table)) => {
+            return Err(Error::plan(format!("reads no static table, but was given {}", table.description())));
+        }
+        (Some(side), Some(table)) => (side, table),
+    };
+    let (found, wanted) = (engine_schema(&table.schema()), side.schema());
+    let types = |schema: &Schema| {
+        schema.fields().iter().map(|field| type_name(field.data_type())).collect::<Vec<_>>().join(", ")
+    };
+    let is_same = |(one, other): (&FieldRef, &FieldRef)| one.data_type() == other.data_type();
+    if found.fields().len() != wanted.fields().len() || !found.fields().iter().zip(wanted.fields()).all(is_same) {
+        let (found, wanted, table) = (types(&found), types(wanted), table.description());
+        return Err(Error::plan(format!("was made for a static table of ({wanted}), but {table} has ({found})")));
+    }
+    Ok(Some(table.description()))
 }
 
 impl Wanted {
@@ -527,6 +557,13 @@ impl NodeBuilder<'_> {
     /// the order given, meet in one instance.
     pub fn partitioned_together(self, from: impl IntoIterator<Item = (NodeId, Vec<usize>)>) -> NodeId {
         self.connect(from.into_iter().map(|(from, columns)| (from, Wanted::HashColumns(columns))))
+    }
+
+    /// Reads a static table beside its inputs. A query reads it when it starts, and again between two epochs when it has changed;
+    /// all instances share one copy.
+    pub fn reading(self, table: Arc<dyn BatchTable>) -> Self {
+        self.builder.nodes[self.id.0].table = Some(table);
+        self
     }
 
     /// What `half` drops is counted as this node's.

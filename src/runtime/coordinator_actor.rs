@@ -16,6 +16,7 @@ use super::late_rows::LateRows;
 use super::listeners::{ListenerBus, QueryEvent};
 use super::post::{post, post_to};
 use super::query_state::QueryState;
+use super::static_tables::StaticTables;
 use super::task_actor::{Abort, Begin, Finish, Inspect, SourceActor, TaskAddress};
 use crate::clock::Clock;
 use crate::connector::source::memory;
@@ -129,6 +130,7 @@ pub(super) struct CoordinatorParts {
     pub checkpoint: Addr<CheckpointActor>,
     pub facts: Facts,
     pub late_rows: Arc<LateRows>,
+    pub statics: Arc<StaticTables>,
     /// Whether each source is read by one reader at a time.
     pub reads_in_order: bool,
     pub state: Arc<QueryState>,
@@ -235,9 +237,12 @@ impl CoordinatorActor {
         // Where order matters, one reader keeps it: rows of several would meet in any order behind the next exchange.
         let readers = |actors: &Vec<_>| if self.parts.reads_in_order { 1 } else { actors.len() };
         let instances: Vec<usize> = self.parts.source_actors.iter().map(readers).collect();
-        let (from, to) = (plan.from.clone(), plan.to.clone());
+        let (from, to, epoch) = (plan.from.clone(), plan.to.clone(), plan.barrier.epoch);
         self.plan = Some(plan);
+        let (statics, clock) = (Arc::clone(&self.parts.statics), Arc::clone(&self.parts.clock));
+        let path = self.parts.facts.path.clone();
         self.with_sources(ctx, move |sources| {
+            statics.refresh(&path, Some(epoch), clock.as_ref())?;
             let mut planned = Vec::new();
             for (index, source) in sources.iter_mut().enumerate() {
                 let readers = if from[index] == to[index] {

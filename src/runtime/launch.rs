@@ -17,6 +17,7 @@ use super::late_rows::LateRows;
 use super::listeners::ListenerBus;
 use super::post::{post, post_to};
 use super::query_state::QueryState;
+use super::static_tables::StaticTables;
 use super::task_actor::{
     OperatorActor, SinkActor, SourceActor, TaskActor, TaskAddress, TaskContext, Wire, operator_address, sink_address,
     source_address,
@@ -89,15 +90,19 @@ pub(crate) fn launch(
         let _none_are_added = memory::hold_additions();
         contained("a source", || sources.iter_mut().zip(&initial).try_for_each(|(source, from)| source.fix_end(from)))?;
     }
+    let statics = Arc::new(StaticTables::of(topology));
+    statics.refresh(&coordinator_path(topology, &options), None, options.clock.as_ref())?;
     let query = options.name.clone().unwrap_or_else(|| options.id.to_string());
     let committers = open_committers(topology, &query)?;
-    let work = graph.tasks.iter().map(|task| prepare(topology, task, &query)).collect::<Result<Vec<_>>>()?;
+    let prepared = graph.tasks.iter().map(|task| prepare(topology, task, &query, &statics));
+    let work = prepared.collect::<Result<Vec<_>>>()?;
     let late_rows = Arc::new(LateRows::of(topology, &graph));
     let launch = Launch {
         topology,
         graph: &graph,
         options,
         late_rows: Arc::clone(&late_rows),
+        statics,
         state,
         engine,
         sources,
@@ -105,6 +110,11 @@ pub(crate) fn launch(
         committers,
     };
     Ok((launch.start(work), late_rows))
+}
+
+/// Who speaks for the whole query in the log.
+fn coordinator_path(topology: &Topology, options: &LaunchOptions) -> ActorPath {
+    ActorPath::new(options.name.as_deref().unwrap_or(topology.name()), "coordinator", 0)
 }
 
 fn open_sources(topology: &Topology) -> Result<Vec<Box<dyn Source>>> {
@@ -135,7 +145,7 @@ fn open_committers(topology: &Topology, query: &str) -> Result<Vec<Box<dyn SinkC
 }
 
 /// Makes the work of one task.
-fn prepare(topology: &Topology, spec: &TaskSpec, query: &str) -> Result<Work> {
+fn prepare(topology: &Topology, spec: &TaskSpec, query: &str, statics: &StaticTables) -> Result<Work> {
     let node = match &spec.kind {
         TaskKind::Exchange { columns, receivers, .. } => {
             let exchange = Box::new(Exchange::new(columns.clone(), *receivers));
@@ -145,7 +155,11 @@ fn prepare(topology: &Topology, spec: &TaskSpec, query: &str) -> Result<Work> {
     };
     match &topology.nodes()[node.index()].kind {
         NodeKind::Source(_) => Ok(Work::Source(SourceTask::new(spec.id, &spec.wiring))),
-        NodeKind::Operator(operator) => prepare_operator(operator.instance(), spec).map(Work::Operator),
+        NodeKind::Operator(operator) => {
+            let mut operator = operator.instance();
+            statics.share(node.index(), operator.as_mut());
+            prepare_operator(operator, spec).map(Work::Operator)
+        }
         NodeKind::Sink(sink) => {
             let context = sink_context(topology, node.index(), query, spec.instance);
             let writer: Box<dyn SinkWriter> = sink.open(&context)?;
@@ -173,6 +187,7 @@ struct Launch<'a> {
     graph: &'a ExecutionGraph,
     options: LaunchOptions,
     late_rows: Arc<LateRows>,
+    statics: Arc<StaticTables>,
     state: Arc<QueryState>,
     engine: &'static Engine,
     sources: Vec<Box<dyn Source>>,
@@ -184,14 +199,15 @@ impl Launch<'_> {
     /// Starts the actors. The coordinator's actor is made inside its own context, because the others need its address and
     /// it needs theirs.
     fn start(self, work: Vec<Work>) -> QueryControl {
-        let Self { topology, graph, options, late_rows, state, engine, sources, initial, committers } = self;
-        let query = options.name.clone().unwrap_or_else(|| topology.name().to_string());
+        let Self { topology, graph, options, late_rows, statics, state, engine, sources, initial, committers } = self;
+        let path = coordinator_path(topology, &options);
+        let query = path.query.clone();
         let roles = roles(topology, graph);
         let facts = Facts {
             id: options.id,
             run_id: options.run_id,
             name: options.name,
-            path: ActorPath::new(&query, "coordinator", 0),
+            path,
             sources: sources.iter().map(|source| source.description()).collect(),
             sink: sinks(topology).map(|(_, sink)| sink.description()).collect::<Vec<_>>().join(", "),
             started_micros: options.clock.now_micros(),
@@ -229,6 +245,7 @@ impl Launch<'_> {
                 checkpoint,
                 facts,
                 late_rows,
+                statics,
                 reads_in_order,
                 state,
                 clock,

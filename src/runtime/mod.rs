@@ -11,7 +11,7 @@
 //!           CheckpointActor               blocking work of all of them: IO pool
 //! ```
 //!
-//! Start, in `launch`: 1 open sources and sinks on the caller's thread, so that errors come out of `start()`; 2 lay out
+//! Start, in `launch`: 1 open sources and sinks and read static tables on the caller's thread, so that errors come out of `start()`; 2 lay out
 //! tasks; 3 start their actors; 4 wire them; 5 start the coordinator, which asks the sources.
 //! Stop: 1 the running epoch is committed; 2 the end goes through the graph from the sources, and each task stops behind it;
 //! 3 each reports that it is gone when its actor is dropped; 4 after the last one the query is over. After an error, or when the
@@ -28,6 +28,7 @@ mod launch;
 mod listeners;
 mod post;
 mod query_state;
+mod static_tables;
 mod task_actor;
 
 pub(crate) use coordinator_actor::OnEnd;
@@ -38,3 +39,5 @@ pub(crate) use launch::{LaunchOptions, QueryControl, launch};
 pub(crate) use launch::{prepare_operator, watermark_nodes};
 pub(crate) use listeners::ListenerBus;
 pub(crate) use query_state::QueryState;
+#[cfg(test)]
+pub(crate) use static_tables::StaticTables;

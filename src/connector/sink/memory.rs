@@ -17,7 +17,7 @@ use arrow::record_batch::RecordBatch;
 
 use crate::clock::lock;
 use crate::connector::options::Options;
-use crate::connector::{BatchTable, Guarantee, Prepared, Sink, SinkCommitter, SinkContext, SinkWriter};
+use crate::connector::{BatchTable, Guarantee, Prepared, Sink, SinkCommitter, SinkContext, SinkWriter, TableVersion};
 use crate::error::{Error, Result};
 use crate::protocol::OutputMode;
 use crate::types::{engine_batch, engine_schema};
@@ -76,6 +76,8 @@ struct State {
     /// Rows by the epoch that brought them, in the types of the engine.
     committed: BTreeMap<u64, Vec<RecordBatch>>,
     staged: BTreeMap<u64, Vec<RecordBatch>>,
+    /// How often rows became visible.
+    commits: u64,
     is_active: bool,
 }
 
@@ -95,6 +97,7 @@ impl MemoryTable {
             OutputMode::Append | OutputMode::Update => drop(state.committed.split_off(&epoch)),
         }
         state.committed.insert(epoch, rows);
+        state.commits += 1;
     }
 }
 
@@ -119,6 +122,11 @@ impl BatchTable for MemoryTable {
             None => Ok(batches),
             Some(columns) => batches.iter().map(|batch| Ok(batch.project(columns)?)).collect(),
         }
+    }
+
+    /// Moves with each committed epoch.
+    fn version(&self) -> Result<TableVersion> {
+        Ok(TableVersion::of(lock(&self.state).commits))
     }
 }
 
@@ -293,6 +301,23 @@ mod tests {
         query.run(1, &["c"]);
         query.run(1, &["c"]);
         assert_eq!(words(&tables), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn each_commit_is_another_version_and_a_repeat_is_none() {
+        let tables = MemoryTables::default();
+        let mut query = Query::start(&tables, OutputMode::Append).unwrap();
+        let version = || tables.get("words").unwrap().version().unwrap();
+        let empty = version();
+        query.prepare(0, &["a"]);
+        assert_eq!(version(), empty);
+        query.commit(0);
+        let first = version();
+        assert_ne!(first, empty);
+        query.commit(0);
+        assert_eq!(version(), first);
+        query.run(1, &["b"]);
+        assert!(version() != first && version() != empty);
     }
 
     #[test]

@@ -13,6 +13,8 @@
 
 mod pairs;
 mod rows;
+mod static_index;
+mod static_join;
 mod stream_join;
 #[cfg(test)]
 mod tests;
@@ -25,6 +27,8 @@ use super::ExpressionRef;
 use crate::error::{Error, Result};
 use crate::types::type_name;
 
+pub use static_index::{StaticIndex, StaticSide};
+pub use static_join::StaticJoin;
 pub use stream_join::{JoinBound, JoinInput, StreamJoin};
 
 /// How two relations are joined.

@@ -30,6 +30,11 @@ pub(crate) const NO_ROW: u32 = u32::MAX;
 pub(crate) trait Chains {
     /// The first stored row with this hash, or [`NO_ROW`].
     fn first(&self, hash: u64) -> u32;
+    /// The first stored row for the probing row with this number and hash, where a batch was looked up as a whole.
+    fn first_of(&self, probing: usize, hash: u64) -> u32 {
+        let _ = probing;
+        self.first(hash)
+    }
     /// The next row with the same hash, or [`NO_ROW`].
     fn next(&self, row: u32) -> u32;
 }
@@ -127,7 +132,7 @@ impl Probe {
         while self.row < self.hashes.len() {
             if !self.is_inside_row {
                 let can_match = self.can_match.as_ref().is_none_or(|valid| valid.is_valid(self.row));
-                self.at = if can_match { chains.first(self.hashes[self.row]) } else { NO_ROW };
+                self.at = if can_match { chains.first_of(self.row, self.hashes[self.row]) } else { NO_ROW };
                 self.is_inside_row = true;
             } else if is_done(self, self.row) {
                 self.at = NO_ROW;
@@ -195,10 +200,10 @@ impl Joiner {
             pairs.retain_true(&equal);
         }
         let Some(condition) = self.spec.condition.as_ref().filter(|_| pairs.len() > 0) else { return Ok(()) };
-        let (probing, places) = (indices(&pairs.probing), stored.places(&pairs.stored));
+        let (probing, places) = (ProbingRows::of(pairs), stored.places(&pairs.stored));
         let columns = condition.columns.iter().map(|(side, index)| {
             if *side == probe.side {
-                Ok(take(probe.records.column(*index), &probing, None)?)
+                probing.gather(probe.records.column(*index))
             } else {
                 stored.gather(*index, &places)
             }
@@ -218,22 +223,18 @@ impl Joiner {
     /// # Errors
     /// When Arrow refuses a column: over 2 GiB in one array.
     pub(crate) fn joined(&self, probe: &Probe, stored: &impl StoredRows, pairs: &Pairs) -> Result<RecordBatch> {
-        let (probing, places) = (indices(&pairs.probing), stored.places(&pairs.stored));
+        let (probing, places) = (ProbingRows::of(pairs), stored.places(&pairs.stored));
         self.batch(pairs.len(), |side, index| {
-            if side == probe.side {
-                Ok(take(probe.records.column(index), &probing, None)?)
-            } else {
-                stored.gather(index, &places)
-            }
+            if side == probe.side { probing.gather(probe.records.column(index)) } else { stored.gather(index, &places) }
         })
     }
 
     /// For each candidate whether its keys are equal; nulls are, because those that are not never become candidates.
     fn equal_keys(&self, probe: &Probe, stored: &impl StoredRows, pairs: &Pairs) -> Result<BooleanBuffer> {
-        let (probing, places) = (indices(&pairs.probing), stored.places(&pairs.stored));
+        let (probing, places) = (ProbingRows::of(pairs), stored.places(&pairs.stored));
         let mut equal = BooleanBuffer::new_set(pairs.len());
         for key in &self.spec.keys {
-            let own = take(probe.records.column(probe.side.of(key.left, key.right)), &probing, None)?;
+            let own = probing.gather(probe.records.column(probe.side.of(key.left, key.right)))?;
             let other = stored.gather(probe.side.other().of(key.left, key.right), &places)?;
             equal = &equal & &equal_rows(&own, &other)?;
         }
@@ -265,8 +266,28 @@ impl Joiner {
     }
 }
 
-fn indices(rows: &[u32]) -> UInt32Array {
-    UInt32Array::from_iter_values(rows.iter().copied())
+/// The probing rows of some pairs.
+enum ProbingRows {
+    /// So many one after the other, from this one on: each has one partner.
+    Range(usize, usize),
+    These(UInt32Array),
+}
+
+impl ProbingRows {
+    fn of(pairs: &Pairs) -> Self {
+        let first = pairs.probing.first().copied().unwrap_or(0);
+        if (first..).zip(&pairs.probing).all(|(expected, row)| expected == *row) {
+            return Self::Range(first as usize, pairs.len());
+        }
+        Self::These(UInt32Array::from_iter_values(pairs.probing.iter().copied()))
+    }
+
+    fn gather(&self, column: &ArrayRef) -> Result<ArrayRef> {
+        Ok(match self {
+            Self::Range(first, rows) => column.slice(*first, *rows),
+            Self::These(rows) => take(column, rows, None)?,
+        })
+    }
 }
 
 /// Types whose values are words of the key hash, one to one.
@@ -284,7 +305,7 @@ fn true_bits(array: &BooleanArray) -> BooleanBuffer {
 }
 
 /// Row by row: equal as keys are, so with -0.0 as 0.0 and NaN as NaN.
-fn equal_rows(own: &ArrayRef, other: &ArrayRef) -> Result<BooleanBuffer> {
+pub(crate) fn equal_rows(own: &ArrayRef, other: &ArrayRef) -> Result<BooleanBuffer> {
     Ok(match own.data_type() {
         DataType::Float32 => equal_floats::<Float32Type>(own.as_primitive(), other.as_primitive(), |a, b| {
             a == b || (a.is_nan() && b.is_nan())

@@ -1,6 +1,7 @@
 //! Static tables: DataFusion's own planner and execution.
 //!
-//! Owns: running a static plan to its rows, and planning SQL that only static tables can run.
+//! Owns: running a static plan to its rows, a plan as a table for others to read, and planning SQL that only static tables can
+//! run.
 
 use std::sync::Arc;
 
@@ -8,9 +9,9 @@ use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::view::ViewTable;
-use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DataFusionError, ScalarValue};
-use datafusion::datasource::provider_as_source;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DataFusionError, Result as TypedResult, ScalarValue};
+use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::{Expr as TypedExpr, LogicalPlan as TypedPlan, LogicalPlanBuilder};
@@ -21,12 +22,13 @@ use tokio::runtime::Runtime;
 use super::event_time::session_key;
 use super::functions::CURRENT_TIMESTAMP;
 use super::lower::spec;
-use super::tables::{RowsTable, StaticTable};
-use super::translated;
+use super::tables::{RowsTable, StaticTable, under};
+use super::{translated, with_deep_stack};
+use crate::connector::{BatchTable, TableVersion};
 use crate::error::{Error, Result};
 use crate::operator::aggregate::session::session_table;
 use crate::plan::PlanContext;
-use crate::types::engine_batch;
+use crate::types::{engine_batch, engine_schema};
 
 /// A runtime on this thread, for one static query.
 fn runtime() -> Result<Runtime> {
@@ -95,6 +97,75 @@ fn with_time(plan: TypedPlan, now_micros: i64) -> Result<TypedPlan> {
     };
     let bound = plan.transform_up(|node| node.map_expressions(|expr| expr.transform_up(bind)));
     Ok(bound.map_err(translated)?.data)
+}
+
+/// A static plan as a table: what a stream is joined with.
+pub(super) struct PlannedTable {
+    plan: TypedPlan,
+    context: PlanContext,
+    schema: SchemaRef,
+    leaves: Vec<Arc<dyn BatchTable>>,
+}
+
+impl PlannedTable {
+    /// The rows of `plan`, which reads no stream, under its internal names.
+    ///
+    /// # Errors
+    /// When the tables it reads cannot be found in it.
+    pub(super) fn new(plan: TypedPlan, context: PlanContext) -> Result<Self> {
+        let schema = Arc::new(engine_schema(plan.schema().as_arrow()));
+        let mut leaves = Vec::new();
+        collect_leaves(&plan, &mut leaves).map_err(translated)?;
+        Ok(Self { plan, context, schema, leaves })
+    }
+}
+
+impl BatchTable for PlannedTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    /// The tables that are read, each once.
+    fn description(&self) -> String {
+        let mut names: Vec<String> = Vec::new();
+        for leaf in &self.leaves {
+            let name = leaf.description();
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        if names.is_empty() { "a table of literals".to_string() } else { names.join(", ") }
+    }
+
+    fn read(&self, projection: Option<&[usize]>) -> Result<Vec<RecordBatch>> {
+        let batches = with_deep_stack(|| collect(&self.plan, &self.context))?;
+        let named = |batch: RecordBatch| {
+            let batch = under(&batch, &self.schema)?;
+            projection.map_or_else(|| Ok(batch.clone()), |columns| Ok(batch.project(columns)?))
+        };
+        batches.into_iter().map(named).collect()
+    }
+
+    fn version(&self) -> Result<TableVersion> {
+        let versions = self.leaves.iter().map(|leaf| leaf.version()).collect::<Result<Vec<_>>>()?;
+        Ok(TableVersion::of(versions))
+    }
+}
+
+/// The tables that a plan, its subqueries and the views in it read.
+fn collect_leaves(plan: &TypedPlan, leaves: &mut Vec<Arc<dyn BatchTable>>) -> TypedResult<()> {
+    plan.apply_with_subqueries(|node| {
+        if let TypedPlan::TableScan(scan) = node {
+            let provider = source_as_provider(&scan.source)?;
+            if let Some(table) = provider.downcast_ref::<StaticTable>() {
+                leaves.push(Arc::clone(&table.table));
+            } else if let Some(view) = provider.get_logical_plan() {
+                collect_leaves(&view, leaves)?;
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(())
 }
 
 /// Plans SQL text over these tables.

@@ -14,17 +14,19 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::clock::ManualClock;
 use crate::connector::{Prepared, ReadLimit, SinkCommitter, SinkContext, Source};
 use crate::coordinator::{
     Available, Command, EpochMachine, EpochPlan, Event, TriggerKind, WatermarkOptions, WatermarkTracker,
 };
 use crate::error::{Error, Result};
+use crate::observability::trace::ActorPath;
 use crate::operator::Exchange;
 use crate::plan::execution::{ExecutionGraph, TaskKind, TaskSpec};
 use crate::plan::topology::{NodeKind, Topology};
 use crate::protocol::credit::{Grant, Window};
 use crate::protocol::{Barrier, BarrierKind, Defect, EpochTime, Message};
-use crate::runtime::prepare_operator;
+use crate::runtime::{StaticTables, prepare_operator};
 use crate::task::{
     BeginEpoch, Effect, EpochAck, Fetched, OperatorTask, Progress, Reader, SinkDone, SinkJob, SinkTask, SourceTask,
     TaskId,
@@ -160,8 +162,11 @@ impl World {
     fn new(topology: &Topology, options: SimulationOptions) -> Result<Self> {
         let graph = ExecutionGraph::new(topology, options.parallelism, options.window);
         let mut tasks = Vec::new();
+        let statics = StaticTables::of(topology);
+        let path = ActorPath::new(topology.name(), "coordinator", 0);
+        statics.refresh(&path, None, &ManualClock::default())?;
         for spec in &graph.tasks {
-            tasks.push(task(topology, spec, options)?);
+            tasks.push(task(topology, spec, &statics, options)?);
         }
         let mut sources = Vec::new();
         let (mut source_tasks, mut sink_tasks, mut committers) = (Vec::new(), Vec::new(), Vec::new());
@@ -442,7 +447,7 @@ fn context(topology: &Topology, node: usize, instance: usize) -> SinkContext {
     SinkContext { query: "simulation".to_string(), mode: topology.output_mode(), schema, instance }
 }
 
-fn task(topology: &Topology, spec: &TaskSpec, options: SimulationOptions) -> Result<SimTask> {
+fn task(topology: &Topology, spec: &TaskSpec, statics: &StaticTables, options: SimulationOptions) -> Result<SimTask> {
     let operator = match &spec.kind {
         TaskKind::Exchange { columns, receivers, .. } => Box::new(Exchange::new(columns.clone(), *receivers)),
         TaskKind::Node(node) => match &topology.nodes()[node.index()].kind {
@@ -452,7 +457,9 @@ fn task(topology: &Topology, spec: &TaskSpec, options: SimulationOptions) -> Res
                 return Ok(SimTask::Sink(SinkTask::new(spec.id, writer, &spec.wiring, 0)));
             }
             NodeKind::Operator(factory) => {
-                let mut task = prepare_operator(factory.instance(), spec)?;
+                let mut operator = factory.instance();
+                statics.share(node.index(), operator.as_mut());
+                let mut task = prepare_operator(operator, spec)?;
                 if let Some(defect) = options.defect {
                     task.plant(defect);
                 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use glob::Pattern;
 
@@ -20,12 +20,14 @@ use crate::error::{Error, Result};
 const SLOW_LISTING_MICROS: i64 = 2_000_000;
 
 /// A file as it was when the directory was listed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct ListedFile {
     /// Where it is, as reached from the path that was given.
     pub(super) path: PathBuf,
     /// When it was last written, in milliseconds since 1970-01-01T00:00:00Z.
     pub(super) modified_ms: i64,
+    /// The same, as exactly as the file system tells; `None` where it does not.
+    pub(super) modified: Option<SystemTime>,
     /// Its length in bytes.
     pub(super) size: u64,
 }
@@ -130,9 +132,9 @@ impl Listing {
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if self.name_patterns.is_empty() || self.name_patterns.iter().any(|pattern| pattern.matches(&name)) {
-            let file =
-                ListedFile { path: path.to_path_buf(), modified_ms: modified_ms(metadata), size: metadata.len() };
-            found.insert(path.to_path_buf(), file);
+            let modified = metadata.modified().ok();
+            let (modified_ms, size) = (modified_ms(modified), metadata.len());
+            found.insert(path.to_path_buf(), ListedFile { path: path.to_path_buf(), modified_ms, modified, size });
         }
         Ok(())
     }
@@ -196,8 +198,8 @@ fn still_there(path: &Path) -> Result<Option<Metadata>> {
     }
 }
 
-fn modified_ms(metadata: &Metadata) -> i64 {
-    let since = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+fn modified_ms(modified: Option<SystemTime>) -> i64 {
+    let since = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     since.and_then(|since| i64::try_from(since.as_millis()).ok()).unwrap_or(0)
 }
 

@@ -26,7 +26,7 @@ use crate::connector::format::text::Text;
 use crate::connector::format::{Format, Part};
 use crate::connector::options::Options;
 use crate::connector::source::project_schema;
-use crate::connector::{BatchTable, Source, SourceFactory, SplitReader};
+use crate::connector::{BatchTable, Source, SourceFactory, SplitReader, TableVersion};
 use crate::error::{Error, Result};
 use crate::types::Zone;
 
@@ -187,5 +187,10 @@ impl BatchTable for FilesTable {
             batches.push(batch);
         }
         Ok(batches)
+    }
+
+    /// The files that are there now: their paths, sizes and times.
+    fn version(&self) -> Result<TableVersion> {
+        Ok(TableVersion::of(list(&self.files.listing, self.clock.as_ref())?))
     }
 }

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     fn file(path: &str, modified_ms: i64) -> ListedFile {
-        ListedFile { path: path.into(), modified_ms, size: 1 }
+        ListedFile { path: path.into(), modified_ms, modified: None, size: 1 }
     }
 
     #[test]

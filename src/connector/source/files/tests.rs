@@ -339,6 +339,29 @@ fn a_table_reads_what_is_there_each_time() {
 }
 
 #[test]
+fn a_table_has_another_version_when_a_file_comes_changes_or_goes() {
+    let directory = Directory::new();
+    directory.write("a.txt", "one", 1);
+    let table = table(FileFormat::Text, &directory.path("*.txt"), &[]).unwrap();
+    let mut versions = vec![table.version().unwrap()];
+    assert_eq!(table.version().unwrap(), versions[0]);
+    let mut changed = |change: &dyn Fn()| {
+        change();
+        let version = table.version().unwrap();
+        assert!(!versions.contains(&version));
+        versions.push(version);
+    };
+    changed(&|| directory.write("b.txt", "two", 1));
+    changed(&|| directory.write("b.txt", "twice", 1));
+    changed(&|| directory.write("b.txt", "thrice", 2));
+    changed(&|| std::fs::rename(directory.path("b.txt"), directory.path("c.txt")).unwrap());
+    std::fs::remove_file(directory.path("c.txt")).unwrap();
+    assert_eq!(table.version().unwrap(), versions[0]);
+    std::fs::remove_file(directory.path("a.txt")).unwrap();
+    assert!(table.version().unwrap_err().message().contains("no file matches"));
+}
+
+#[test]
 fn a_table_of_nothing_is_an_error_that_names_the_path() {
     let directory = Directory::new();
     let missing = directory.path("missing");
