@@ -120,7 +120,7 @@ impl Analyzed {
             checks::check(&self.typed, mode)?;
             let optimized = optimize::optimize_stream(self.typed.clone())?;
             checks::check_optimized(&optimized)?;
-            lower::lower(&optimized, &self.names, name, mode, self.context.max_ahead, sink)
+            lower::lower(&optimized, &self.names, name, mode, &self.context, sink)
         })
     }
 
