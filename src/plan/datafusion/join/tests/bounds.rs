@@ -107,14 +107,14 @@ const RANGES: &[(&str, &str)] = &[
     ("a.t - b.t BETWEEN interval 0 seconds AND interval 1 hour", "t -1 | t -3600001"),
     ("a.t > a.t - (a.t - b.t) - interval 1 hour", "t -3600000 | -"),
     // Other columns of a side with an event time say nothing, nor do columns that are not event times.
-    ("a.u > b.t", "- | -"),
+    ("a.u > b.t", "u 0 | -"),
     ("a.t > b.u", "- | -"),
     ("a.u > b.u", "- | -"),
     ("a.n > b.n", "- | -"),
     ("a.day > b.day", "- | -"),
     ("a.day > b.t", "- | -"),
     ("a.t > b.t + (a.t - b.t)", "- | -"),
-    ("a.t > b.t + (a.t - a.u)", "- | -"),
+    ("a.t > b.t + (a.t - a.u)", "u 0 | -"),
     ("(a.t - b.t) * 2 > interval 1 hour", "- | -"),
     ("a.t != b.t", "- | -"),
     ("a.t > b.t - make_interval(0, 0, 0, 0, cast(a.n AS int))", "- | -"),
@@ -185,7 +185,7 @@ fn matches(join: &Join, own: JoinSide, pairs: &[(i64, i64)]) -> bool {
     let schema = join.schema.as_ref();
     let sides = schema.fields().iter().enumerate().map(|(place, field)| {
         let is_left = place < join.left.schema().fields().len();
-        if !field.name().starts_with("t#") {
+        if !["t#", "u#"].iter().any(|time| field.name().starts_with(time)) {
             return new_null_array(field.data_type(), pairs.len());
         }
         let times = pairs.iter().map(|pair| if is_left == (own == JoinSide::Left) { pair.0 } else { pair.1 });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::{Extension, JoinType, LogicalPlan as TypedPlan, LogicalPlanBuilder, col as typed_col};
 
-use super::super::super::checks::{check, check_event_times};
+use super::super::super::checks::{check, check_optimized};
 use super::super::super::event_time::DeduplicatePlan;
 use super::super::super::state_bound;
 use super::super::super::with_deep_stack;
@@ -34,7 +34,8 @@ fn table_on(name: &'static str) -> Bench {
 }
 
 fn refusal(bench: &Bench, kind: JoinType, mode: OutputMode, condition: &str) -> String {
-    message(check(&TypedPlan::Join(bench.join(kind, condition)), mode))
+    let plan = TypedPlan::Join(bench.join(kind, condition));
+    message(check(&plan, mode).and_then(|()| check_optimized(&plan)))
 }
 
 #[test]
@@ -72,7 +73,7 @@ fn two_streams_are_joined_by_an_equality_in_append_mode_and_never_anti() {
         let said = refusal(&bench, kind, OutputMode::Update, RANGE);
         assert!(said.contains("works in append mode only, because in update mode"), "{kind}: `{said}`");
         for condition in ["a.n < b.n", "a.id = 5 AND b.id = 5", "TRUE"] {
-            let said = refusal(&bench, kind, OutputMode::Append, condition);
+            let said = message(check_optimized(&TypedPlan::Join(bench.join(kind, condition))));
             assert!(said.contains("needs an equality between their columns"), "{kind}: `{said}`");
         }
     }
@@ -80,7 +81,7 @@ fn two_streams_are_joined_by_an_equality_in_append_mode_and_never_anti() {
     assert!(said.contains("a left anti join needs a static table on the right"), "`{said}`");
     let join = bench.join(JoinType::Inner, "TRUE");
     let cross = LogicalPlanBuilder::from(join.left.as_ref().clone()).cross_join(join.right.as_ref().clone());
-    let said = message(check(&cross.and_then(LogicalPlanBuilder::build).unwrap(), OutputMode::Append));
+    let said = message(check_optimized(&cross.and_then(LogicalPlanBuilder::build).unwrap()));
     assert!(said.contains("needs an equality between their columns"), "`{said}`");
 }
 
@@ -195,15 +196,15 @@ fn the_static_side_of_a_join_may_be_anything() {
 fn each_side_of_a_join_is_judged_by_one_time() {
     let twice = |stream: &DataFrame, name: &str| watermarked(stream, name).with_column("w", window("t", "5 minutes"));
     let one = Bench::new(watermarked).join(JoinType::Inner, RANGE);
-    assert_eq!(message(check_event_times(&TypedPlan::Join(one))), "");
+    assert_eq!(message(check_optimized(&TypedPlan::Join(one))), "");
     for side in ["a", "b"] {
         let bench =
             Bench::new(|stream, name| if name == side { twice(stream, name) } else { watermarked(stream, name) });
-        let said = message(check_event_times(&TypedPlan::Join(bench.join(JoinType::Inner, RANGE))));
+        let said = message(check_optimized(&TypedPlan::Join(bench.join(JoinType::Inner, RANGE))));
         assert!(said.contains("a join of two streams sees two event-time columns, t and w"), "`{said}`");
     }
     let table = table_on("b");
-    assert_eq!(message(check_event_times(&TypedPlan::Join(table.join(JoinType::Inner, "a.id = b.id")))), "");
+    assert_eq!(message(check_optimized(&TypedPlan::Join(table.join(JoinType::Inner, "a.id = b.id")))), "");
 }
 
 #[test]
@@ -215,7 +216,7 @@ fn what_a_join_puts_out_is_judged_by_the_times_that_are_left() {
         let input = TypedPlan::Join(bench.join(kind, RANGE));
         let keys = vec![input.schema().field(0).name().clone()];
         let node = Arc::new(DeduplicatePlan { input, keys, is_within_watermark: false });
-        let said = message(check_event_times(&TypedPlan::Extension(Extension { node })));
+        let said = message(check_optimized(&TypedPlan::Extension(Extension { node })));
         assert!(said.contains(expected) && said.is_empty() == expected.is_empty(), "{kind}: `{said}`");
     }
 }
