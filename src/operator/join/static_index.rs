@@ -182,10 +182,15 @@ impl StaticIndex {
     /// The first row with this hash, which is not before `row`.
     #[expect(clippy::cast_possible_truncation, reason = "there are fewer than 2³² rows")]
     fn find(&self, mut row: usize, hash: u64) -> u32 {
-        while self.is_before(row, hash) {
-            row += 1;
+        if self.is_before(row, hash) {
+            row += self.hashes[row..self.end(hash)].partition_point(|own| *own < hash);
         }
         if self.hashes.get(row) == Some(&hash) { row as u32 } else { NO_ROW }
+    }
+
+    /// Where the rows end whose hashes have the same high bits.
+    fn end(&self, hash: u64) -> usize {
+        self.heads.get((hash >> self.shift) as usize + 1).map_or(self.hashes.len(), |head| *head as usize)
     }
 }
 
