@@ -55,7 +55,9 @@ impl Lab {
 
 fn files(format: FileFormat, directory: &Path, schema: &str, set: &[(&str, &str)]) -> Arc<dyn BatchTable> {
     let mut options = Options::new();
-    set.iter().for_each(|(name, value)| options.set(name, value));
+    for (name, value) in set {
+        options.set(name, value);
+    }
     let path = directory.to_string_lossy().into_owned();
     let schema = Some(schema.into_schema().resolve().unwrap());
     Arc::new(FilesTable::new(format, &options, schema, &[path], Zone::default(), Arc::new(SystemClock)).unwrap())

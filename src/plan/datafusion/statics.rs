@@ -216,7 +216,9 @@ mod tests {
                 clock: Arc::clone(&clock) as Arc<dyn Clock>,
             };
             let tables = Self { context, clock };
-            names.iter().for_each(|name| tables.write(name, &[]));
+            for name in names {
+                tables.write(name, &[]);
+            }
             tables
         }
 

@@ -366,9 +366,9 @@ fn instances_share_the_table() {
 fn the_watermark_passes() {
     let mut running = Running::start(Case::new(JoinType::Inner, JoinSide::Right));
     running.publish(&[], 1);
-    let here = Some(Watermark { late_ms: 1, evict_ms: 2 });
-    let time = EpochTime { query: here.unwrap(), here, ..EpochTime::default() };
-    assert_eq!(running.operator.on_watermark(time, &mut Output::default()).unwrap(), here);
+    let query = Watermark { late_ms: 1, evict_ms: 2 };
+    let time = EpochTime { query, here: Some(query), ..EpochTime::default() };
+    assert_eq!(running.operator.on_watermark(time, &mut Output::default()).unwrap(), Some(query));
 }
 
 fn refusal(case: Case) -> String {
