@@ -13,21 +13,18 @@ mod support;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
 use hashbrown::HashMap;
 use millstream::arrow::array::AsArray;
 use millstream::arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use millstream::arrow::record_batch::RecordBatch;
 use millstream::prelude::*;
-use support::{Words, peak_memory_mb, report, timed};
+use support::fields::{halves, seconds};
+use support::{DAY, START, Words, peak_memory_mb, report, rows_of, timed};
 
 const FILES: usize = 16;
 const WORDS_A_LINE: usize = 4;
 const RUNS: usize = 3;
-const DAY: u64 = 86_400;
-/// 2021-10-01T00:00:00Z in seconds.
-const START: u64 = 1_633_046_400;
 const WINDOW: i64 = 300;
 const DELAY: i64 = 600;
 
@@ -146,11 +143,10 @@ fn loop_on_two_threads(directory: &Path) -> Closed {
     let mut watermark = 0;
     for file in 0..FILES {
         let text = std::fs::read(path(directory, file)).expect("the input can be read");
-        let middle = text.len() / 2;
-        let cut = middle + text[middle..].iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let [first, second] = halves(&text);
         std::thread::scope(|scope| {
-            let other = scope.spawn(|| right.count(&text[cut..]));
-            left.count(&text[..cut]);
+            let other = scope.spawn(|| right.count(second));
+            left.count(first);
             other.join().expect("counting does not panic");
         });
         close(&mut left, &mut right, watermark, &mut closed);
@@ -185,19 +181,6 @@ fn close(left: &mut Half, right: &mut Half, watermark: i64, closed: &mut Closed)
     }
 }
 
-/// The seconds since 1970 of `yyyy-MM-dd HH:mm:ss`, by the days of the civil calendar.
-fn seconds(text: &[u8]) -> i64 {
-    let number =
-        |range: std::ops::Range<usize>| text[range].iter().fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
-    let (year, month, day) = (number(0..4), number(5..7), number(8..10));
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, month) = (year.div_euclid(400), (month + 9) % 12);
-    let day_of_era =
-        (year - era * 400) * 365 + (year - era * 400) / 4 - (year - era * 400) / 100 + (153 * month + 2) / 5 + day - 1;
-    let days = era * 146_097 + day_of_era - 719_468;
-    days * 86_400 + number(11..13) * 3600 + number(14..16) * 60 + number(17..19)
-}
-
 fn millstream(directory: &Path) -> Vec<RecordBatch> {
     let run = || -> Result<Vec<RecordBatch>> {
         let session = Session::builder().build()?;
@@ -210,15 +193,8 @@ fn millstream(directory: &Path) -> Vec<RecordBatch> {
         ]);
         let words = timed.select((col("time"), explode(split(col("text"), " ")).alias("word")));
         let counts = words.with_watermark("time", "10 minutes").group_by((window("time", "5 minutes"), "word")).count();
-        let found = Arc::new(Mutex::new(Vec::new()));
-        let sink = Arc::clone(&found);
-        let keep = move |batch: DataFrame, _: u64| -> Result<()> {
-            sink.lock().expect("nobody panics").extend(batch.collect()?);
-            Ok(())
-        };
-        counts.write_stream().foreach_batch(keep).trigger(Trigger::available_now()).start()?.await_termination()?;
+        let batches = rows_of(&counts)?;
         session.stop()?;
-        let batches = std::mem::take(&mut *found.lock().expect("nobody panics"));
         Ok(batches)
     };
     run().expect("the query runs")

@@ -1,56 +1,170 @@
-//! What the benches share: made-up words by Zipf's law, time, medians.
+//! What the benches share: made-up words by Zipf's law, times of a day, CSV read by hand, time, medians, checksums.
 
 #![allow(dead_code, reason = "no bench uses all of it")]
 #![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 #![expect(clippy::cast_precision_loss, reason = "draws and rates are estimates")]
 
+pub(crate) mod fields;
+
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
+
+use millstream::arrow::record_batch::RecordBatch;
+use millstream::prelude::{DataFrame, Error, Result, Trigger};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// How many made-up words there are.
 pub(crate) const VOCABULARY: usize = 100_000;
+/// The seconds of a day.
+pub(crate) const DAY: u64 = 86_400;
+/// 2021-10-01T00:00:00Z in seconds.
+pub(crate) const START: u64 = 1_633_046_400;
+/// What people do with videos.
+pub(crate) const EVENTS: [&str; 4] = ["view", "like", "comment", "forward"];
 
 /// Words drawn by Zipf's law (exponent 1), the same ones for the same seed.
 pub(crate) struct Words {
-    state: u64,
+    random: Random,
     vocabulary: Vec<Vec<u8>>,
-    cumulative: Vec<f64>,
+    zipf: Zipf,
 }
 
 impl Words {
     /// The words and draws of this seed.
     pub(crate) fn new(seed: u64) -> Self {
-        let mut state = seed;
-        let letter = |state: &mut u64| b'a' + (next(state) % 26) as u8;
-        let vocabulary = (0..VOCABULARY).map(|_| (0..3 + next(&mut state) % 7).map(|_| letter(&mut state)).collect());
+        let mut random = Random(seed);
+        let letter = |random: &mut Random| b'a' + (random.next() % 26) as u8;
+        let vocabulary = (0..VOCABULARY).map(|_| (0..3 + random.below(7)).map(|_| letter(&mut random)).collect());
         let vocabulary = vocabulary.collect();
-        let mut cumulative: Vec<f64> = Vec::with_capacity(VOCABULARY);
-        for rank in 1..=VOCABULARY {
-            cumulative.push(cumulative.last().copied().unwrap_or(0.0) + 1.0 / rank as f64);
-        }
-        Self { state, vocabulary, cumulative }
+        Self { random, vocabulary, zipf: Zipf::new(VOCABULARY) }
     }
 
     /// The next word.
     pub(crate) fn draw(&mut self) -> &[u8] {
-        let total = self.cumulative[VOCABULARY - 1];
-        let draw = (next(&mut self.state) >> 11) as f64 / (1_u64 << 53) as f64 * total;
-        let rank = self.cumulative.partition_point(|bound| *bound < draw);
-        &self.vocabulary[rank.min(VOCABULARY - 1)]
+        &self.vocabulary[self.zipf.draw(&mut self.random)]
     }
 
     /// A number below `bound`.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        next(&mut self.state) % bound
+        self.random.below(bound)
     }
 }
 
-/// Splitmix64.
-fn next(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+/// Ranks from 0, the first the most frequent, by Zipf's law with exponent 1.
+pub(crate) struct Zipf {
+    cumulative: Vec<f64>,
+}
+
+impl Zipf {
+    /// Ranks below `count`.
+    pub(crate) fn new(count: usize) -> Self {
+        let mut cumulative: Vec<f64> = Vec::with_capacity(count);
+        for rank in 1..=count {
+            cumulative.push(cumulative.last().copied().unwrap_or(0.0) + 1.0 / rank as f64);
+        }
+        Self { cumulative }
+    }
+
+    /// The next rank.
+    pub(crate) fn draw(&self, random: &mut Random) -> usize {
+        let last = self.cumulative.len() - 1;
+        let draw = (random.next() >> 11) as f64 / (1_u64 << 53) as f64 * self.cumulative[last];
+        self.cumulative.partition_point(|bound| *bound < draw).min(last)
+    }
+}
+
+/// Splitmix64 from a seed.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    /// The next number.
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+
+    /// One of [`EVENTS`]: of twenty, twelve views, five likes, two comments, one forward.
+    pub(crate) fn event(&mut self) -> &'static [u8] {
+        let draw = self.below(20);
+        let index = [12, 17, 19].partition_point(|bound| *bound <= draw);
+        EVENTS[index].as_bytes()
+    }
+}
+
+/// The id of the thing with this number: another one for each below 2^40, and in no order.
+pub(crate) fn id(number: u64) -> u64 {
+    number.wrapping_mul(0x9e_3779_b97f) & ((1 << 40) - 1)
+}
+
+/// The texts of the seconds from [`START`] on, because formatting each time anew would take most of a generator's time.
+pub(crate) struct Times(Vec<String>);
+
+impl Times {
+    /// Those of the first `seconds`.
+    pub(crate) fn new(seconds: u64) -> Self {
+        let text = |second: u64| {
+            let time = chrono::DateTime::from_timestamp((START + second).cast_signed(), 0).expect("a time of that day");
+            time.format("%Y-%m-%d %H:%M:%S").to_string()
+        };
+        Self((0..seconds).map(text).collect())
+    }
+
+    /// The text of a second since [`START`].
+    pub(crate) fn text(&self, second: u64) -> &[u8] {
+        self.0[usize::try_from(second).expect("a second of that day")].as_bytes()
+    }
+}
+
+/// How many rows there are and what they hold, in whatever order.
+#[derive(Debug, Default, PartialEq, Clone, Copy)]
+pub(crate) struct Checksum {
+    /// The rows.
+    pub(crate) rows: usize,
+    sum: u64,
+}
+
+impl Checksum {
+    /// Takes a row.
+    pub(crate) fn add(&mut self, numbers: &[i64], texts: &[&[u8]]) {
+        let hash = numbers.iter().fold(0, |hash, number| xxh3_64_with_seed(&number.to_le_bytes(), hash));
+        let hash = texts.iter().fold(hash, |hash, text| xxh3_64_with_seed(text, hash));
+        self.rows += 1;
+        self.sum = self.sum.wrapping_add(hash);
+    }
+}
+
+/// Runs both programs `runs` times in turn, demands that they give the same rows, and prints memory, rates and ratio.
+pub(crate) fn compare<T, U>(
+    runs: usize,
+    lines: usize,
+    (loop_on_two_threads, of_loop): (impl Fn() -> T, impl Fn(T) -> Checksum),
+    (millstream, of_millstream): (impl Fn() -> U, impl Fn(U) -> Checksum),
+) {
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let mut rows = 0;
+    for run in 0..runs {
+        let (expected, seconds) = timed(&loop_on_two_threads);
+        theirs.push(seconds);
+        let before = peak_memory_mb();
+        let (found, seconds) = timed(&millstream);
+        ours.push(seconds);
+        if let (0, Some(before), Some(after)) = (run, before, peak_memory_mb()) {
+            println!("peak memory: {before} MB after the loop, {after} MB after millstream, both with their results");
+        }
+        let (expected, found) = (of_loop(expected), of_millstream(found));
+        assert!(found == expected, "run {run}: the rows differ, {found:?} instead of {expected:?}");
+        rows = found.rows;
+    }
+    println!("{lines} lines, {rows} rows in the result");
+    report(lines, ours, theirs);
 }
 
 /// What `work` gives, and the seconds it took.
@@ -58,6 +172,27 @@ pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
     let start = Instant::now();
     let result = work();
     (result, start.elapsed().as_secs_f64())
+}
+
+/// What both give, the second from a thread of its own.
+pub(crate) fn on_two_threads<T: Send>(first: impl FnOnce() -> T, second: impl FnOnce() -> T + Send) -> [T; 2] {
+    std::thread::scope(|scope| {
+        let second = scope.spawn(second);
+        [first(), second.join().expect("the loop does not panic")]
+    })
+}
+
+/// All the rows a stream gives when it reads what is there and ends.
+pub(crate) fn rows_of(stream: &DataFrame) -> Result<Vec<RecordBatch>> {
+    let found = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&found);
+    let keep = move |batch: DataFrame, _: u64| -> Result<(), Error> {
+        sink.lock().expect("nobody panics").extend(batch.collect()?);
+        Ok(())
+    };
+    stream.write_stream().foreach_batch(keep).trigger(Trigger::available_now()).start()?.await_termination()?;
+    let batches = std::mem::take(&mut *found.lock().expect("nobody panics"));
+    Ok(batches)
 }
 
 /// The value in the middle.

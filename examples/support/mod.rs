@@ -1,9 +1,19 @@
-//! Where the lines of the event-time examples come from: a socket, or a text that is in the program.
+//! Where the input of the event-time examples comes from: lines of a socket, or of a text that is in the program; files of directories
+//! that the arguments name, or of the project's own that arrive while the query runs.
 
+#![allow(dead_code, reason = "an example uses lines or files")]
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use millstream::arrow::array::{ArrayRef, StringArray};
 use millstream::prelude::*;
+use tempfile::TempDir;
+
+/// What follows `--name` in the arguments.
+fn argument(name: &str) -> Option<String> {
+    std::env::args().skip_while(|argument| argument.strip_prefix("--") != Some(name)).nth(1)
+}
 
 /// Lines as a stream with one column, `value`.
 pub(crate) enum Lines {
@@ -16,11 +26,9 @@ pub(crate) enum Lines {
 impl Lines {
     /// From the socket the arguments name, or else the embedded `text`.
     pub(crate) fn new(session: &Session, text: &'static str) -> Self {
-        let arguments: Vec<String> = std::env::args().collect();
-        let value = |name: &str| arguments.iter().skip_while(|argument| *argument != name).nth(1).cloned();
-        match value("--port") {
+        match argument("port") {
             Some(port) => {
-                let host = value("--host").unwrap_or_else(|| "localhost".to_string());
+                let host = argument("host").unwrap_or_else(|| "localhost".to_string());
                 Self::Socket(session.read_stream().format("socket").option("host", host).option("port", port).load())
             }
             None => Self::Embedded { stream: MemoryStream::new(session, "value STRING"), text },
@@ -51,4 +59,68 @@ impl Lines {
         }
         query.stop()
     }
+}
+
+/// Directories in which files arrive.
+pub(crate) enum Arrivals {
+    /// The arguments name them: files arrive as the user moves them there.
+    Live,
+    /// They are temporary, and files of `assets/videos` are moved into them.
+    Staged(TempDir),
+}
+
+impl Arrivals {
+    /// The directories that `--name PATH` gives for each of `names`, or else temporary ones.
+    pub(crate) fn new(names: &[&str]) -> Result<Self> {
+        let missing: Vec<&&str> = names.iter().filter(|name| argument(name).is_none()).collect();
+        if missing.is_empty() {
+            return Ok(Self::Live);
+        }
+        if missing.len() < names.len() {
+            return Err(Error::config(format!("give a path with --{}, too", missing[0])));
+        }
+        let place = TempDir::new().map_err(cannot("make", Path::new("a temporary directory")))?;
+        for name in names.iter().chain(&["staging"]) {
+            let directory = place.path().join(name);
+            std::fs::create_dir(&directory).map_err(cannot("make", &directory))?;
+        }
+        Ok(Self::Staged(place))
+    }
+
+    /// The path of what `name` stands for.
+    pub(crate) fn path(&self, name: &str) -> String {
+        let path = match self {
+            Self::Live => argument(name).map(PathBuf::from).unwrap_or_default(),
+            Self::Staged(place) => place.path().join(name),
+        };
+        path.to_string_lossy().into_owned()
+    }
+
+    /// Lets a file of `assets/videos` arrive, if the directories are temporary: it is copied to the staging directory and then
+    /// moved, so that it appears whole.
+    pub(crate) fn add(&self, file: &str) -> Result<()> {
+        let Self::Staged(place) = self else { return Ok(()) };
+        println!("> {file}");
+        let (staged, arrived) = (place.path().join("staging/file.csv"), place.path().join(file));
+        std::fs::copy(Path::new("assets/videos").join(file), &staged).map_err(cannot("copy", Path::new(file)))?;
+        std::fs::rename(&staged, &arrived).map_err(cannot("move to", &arrived))
+    }
+
+    /// Runs the queries until they end: with the user's directories until Ctrl-C, with temporary ones until these files have arrived,
+    /// one after the other, and are processed.
+    pub(crate) fn run(&self, queries: &[&StreamingQuery], files: &[&str]) -> Result<()> {
+        if let Self::Live = self {
+            return queries.iter().try_for_each(|query| query.await_termination());
+        }
+        for file in files {
+            self.add(file)?;
+            queries.iter().try_for_each(|query| query.process_all_available())?;
+        }
+        queries.iter().try_for_each(|query| query.stop())
+    }
+}
+
+fn cannot(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let text = format!("cannot {what} `{}`", path.display());
+    move |error| Error::connector(format!("{text}: {error}")).with_source(error)
 }

@@ -63,6 +63,36 @@ pub(crate) enum Refusal {
     SetOperation(&'static str),
     #[error("{0} above an aggregation works in append mode only; in {1} mode its input would change under it")]
     StatefulAboveAggregation(&'static str, OutputMode),
+    #[error(
+        "a join of two streams works in append mode only, because in {0} mode rows already shown would have to change; use \
+         append mode, or read one side as a static table"
+    )]
+    JoinOfStreamsOutsideAppend(OutputMode),
+    #[error(
+        "a join of two streams needs an equality between their columns, by which rows are kept and found; add one such as \
+         `left.id = right.id`, or read one side as a static table"
+    )]
+    JoinOfStreamsWithoutEquality,
+    #[error(
+        "a {kind} of two streams keeps rows of the {side} side until nothing can match them any more, and nothing says when \
+         that is; {remedy}"
+    )]
+    UnboundedJoin { kind: &'static str, side: String, remedy: String },
+    #[error(
+        "a full join of a stream with a static table cannot run, because a table's row without a match may still get one; use \
+         a left or right join that keeps the rows of the stream, or read both as streams"
+    )]
+    FullJoinWithStatic,
+    #[error(
+        "a {0} keeps rows of its {1} side, which is a static table here, and its rows without a match may still get one from \
+         the stream; put the stream on the {1} side, or use an inner join"
+    )]
+    JoinKeepsStatic(&'static str, &'static str),
+    #[error(
+        "a left anti join needs a static table on the right, because a stream may still bring a match; use a left join with \
+         watermarks on both sides and a range condition, and keep the rows whose right columns are null"
+    )]
+    LeftAntiWithStream,
     #[error("the query reads no stream; use collect() or write() for static tables, or start from read_stream()")]
     NoStream,
     #[error("a stream has no end; use write_stream() and start() instead of {0}")]
@@ -103,6 +133,15 @@ impl Refusal {
             | Self::DistinctAggregate
             | Self::SessionInUpdate
             | Self::SessionWithoutKey => matches!(relation, Relation::Aggregate { .. }),
+            Self::JoinOfStreamsOutsideAppend(_)
+            | Self::JoinOfStreamsWithoutEquality
+            | Self::UnboundedJoin { .. }
+            | Self::FullJoinWithStatic
+            | Self::JoinKeepsStatic(..)
+            | Self::LeftAntiWithStream => matches!(relation, Relation::Join { .. }),
+            Self::TwoEventTimes(what, _) | Self::StatefulAboveAggregation(what, _) if what.contains("join") => {
+                matches!(relation, Relation::Join { .. })
+            }
             Self::TwoEventTimes(..) | Self::StatefulAboveAggregation(..) => {
                 matches!(relation, Relation::Aggregate { .. } | Relation::Deduplicate { .. })
             }

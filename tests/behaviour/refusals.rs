@@ -12,7 +12,9 @@ type Case<'a> = (&'a str, DataFrame, OutputMode, &'a str);
 /// Every case is refused with its remedy, at the line of this file.
 fn all_refused(cases: Vec<Case<'_>>) {
     for (name, frame, mode, remedy) in cases {
-        let said = refused(&frame, mode);
+        let started = frame.write_stream().format("noop").output_mode(mode).start();
+        let Err(error) = started else { panic!("{name}: this should have been refused") };
+        let said = error.to_string();
         assert!(said.contains(remedy), "{name}: `{said}` does not say `{remedy}`");
         assert!(said.contains("refusals.rs:"), "{name}: `{said}` does not name the user's line");
     }
@@ -137,6 +139,58 @@ fn every_plan_over_event_time_that_makes_no_sense_is_refused_with_its_remedy() {
 }
 
 #[test]
+fn every_join_a_stream_cannot_run_is_refused_with_its_remedy() {
+    use JoinType::{Full, Inner, Left, LeftAnti, LeftSemi, Right};
+    let session = session(2);
+    let (append, update, complete) = (OutputMode::Append, OutputMode::Update, OutputMode::Complete);
+    let stream = |names: &str| MemoryStream::new(&session, names).to_df();
+    let left = stream("k STRING, t TIMESTAMP");
+    let right = stream("j STRING, u TIMESTAMP");
+    let table = session.sql("SELECT 'x' AS j");
+    let (marked, other) = (left.with_watermark("t", "1 minute"), right.with_watermark("u", "1 minute"));
+    let windows = marked.group_by((window("t", "5 minutes"), "k")).count();
+    let range = "k = j AND t >= u AND t <= u + interval 1 hour";
+    let cases: Vec<Case<'_>> = vec![
+        ("full with a table", left.join(&table, "k = j", Full), append, "a full join of a stream with a static table"),
+        ("right with a right table", left.join(&table, "k = j", Right), append, "table on its right side"),
+        ("left with a left table", table.join(&left, "k = j", Left), append, "table on its left side"),
+        ("semi with a left table", table.join(&left, "k = j", LeftSemi), append, "table on its left side"),
+        ("anti with a left table", table.join(&left, "k = j", LeftAnti), update, "table on its left side"),
+        ("update mode", left.join(&right, "k = j", Inner), update, "append mode only"),
+        ("semi in update mode", marked.join(&other, range, LeftSemi), update, "append mode only"),
+        ("complete mode", windows.join(&other, "k = j", Inner), complete, "append mode only"),
+        ("anti of streams", marked.join(&other, range, LeftAnti), append, "use a left join"),
+        ("no condition", left.cross_join(&right), append, "needs an equality"),
+        ("a range alone", marked.join(&other, "t >= u", Inner), append, "needs an equality"),
+        ("an equality of one side", left.join(&right, "k = k AND j = 'x'", Inner), append, "needs an equality"),
+        ("left without a watermark", left.join(&right, range, Left), append, "on the right side"),
+        ("left without a range", marked.join(&other, "k = j", Left), append, "`left_time >= u - interval 1 hour`"),
+        ("left with an upper limit", marked.join(&other, "k = j AND t <= u", Left), append, "a lower limit"),
+        ("right without a watermark", left.join(&other, range, Right), append, "on the left side"),
+        (
+            "right without a range",
+            marked.join(&other, "k = j AND t >= u", Right),
+            append,
+            "`right_time >= t - interval",
+        ),
+        ("semi without a range", marked.join(&other, "k = j", LeftSemi), append, "have no partner any more"),
+        ("full without any", marked.join(&other, "k = j", Full), append, "left or right"),
+        ("months", marked.join(&other, "k = j AND t >= u - interval 1 month", Left), append, "a lower limit"),
+        (
+            "two event times on a side",
+            marked.join(&other, range, Inner).join(&stream("i STRING"), "k = i", Inner),
+            append,
+            "two event-time columns",
+        ),
+        ("above an aggregation", windows.join(&right, "k = j", Inner), update, "append mode only"),
+    ];
+    all_refused(cases);
+    let unknown = left.join(&right, "k = jj", Inner);
+    assert_says(&refused(&unknown, append), &["no column `jj`", "known columns: k, t, j, u", "refusals.rs:"]);
+    assert!(session.streams().active().is_empty());
+}
+
+#[test]
 fn a_refusal_names_the_line_of_what_is_refused_and_not_that_of_the_start() {
     let session = session(1);
     let lines = text_stream(&session).to_df();
@@ -149,10 +203,7 @@ fn a_refusal_names_the_line_of_what_is_refused_and_not_that_of_the_start() {
 fn what_is_not_there_yet_says_so() {
     let session = session(2);
     let lines = text_stream(&session).to_df();
-    let table = session.sql("SELECT 'x' AS value");
-    for frame in [lines.join_using(&table, "value", JoinType::Inner), lines.observe("n", [count("*")])] {
-        assert_says(&refused(&frame, OutputMode::Append), &["not supported on streams yet"]);
-    }
+    assert_says(&refused(&lines.observe("n", [count("*")]), OutputMode::Append), &["not supported on streams yet"]);
     let writer = lines.write_stream().format("noop").option("checkpointLocation", "/nowhere");
     assert_says(&message(writer.start()), &["checkpointLocation", "not supported yet"]);
 }

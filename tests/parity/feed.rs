@@ -12,7 +12,7 @@ use millstream::arrow::record_batch::RecordBatch;
 use millstream::prelude::*;
 use serde_json::Value;
 
-use crate::golden::{Case, Epoch, Feed};
+use crate::golden::{Case, Epoch, Feed, Input};
 use crate::{pipeline, render};
 
 /// A query that takes this long hangs.
@@ -86,11 +86,10 @@ fn writer(case: &Case, frame: &DataFrame, outputs: &Outputs) -> DataStreamWriter
 }
 
 fn step_by_step(case: &Case, run: Run, session: &Session, outputs: &Outputs) -> Result<StreamingQuery> {
-    let new = |(name, input): (&String, &crate::golden::Input)| {
-        (name.clone(), MemoryStream::new(session, input.schema.as_str()))
-    };
-    let streams: BTreeMap<String, MemoryStream> = case.inputs.iter().map(new).collect();
-    let frame = pipeline::build(&case.pipeline, &|name| streams[name].to_df());
+    let new = |(name, input): (&String, &Input)| (name.clone(), MemoryStream::new(session, input.schema.as_str()));
+    let streams: BTreeMap<String, MemoryStream> = case.streams().map(new).collect();
+    let read = |name: &str| streams.get(name).map_or_else(|| table(session, &case.inputs[name]), MemoryStream::to_df);
+    let frame = pipeline::build(&case.pipeline, &read);
     let query = writer(case, &frame, outputs).start()?;
     let mut cuts = Cuts(run.seed);
     for step in 0..steps(case) {
@@ -98,6 +97,13 @@ fn step_by_step(case: &Case, run: Run, session: &Session, outputs: &Outputs) -> 
         query.process_all_available()?;
     }
     Ok(query)
+}
+
+/// The static table of an input.
+fn table(session: &Session, input: &Input) -> DataFrame {
+    let schema = MemoryStream::new(session, input.schema.as_str()).to_df().schema().unwrap();
+    let [Some(rows)] = input.steps.as_slice() else { panic!("a static table has the rows of one step") };
+    session.create_data_frame(vec![render::batch(&schema, rows)])
 }
 
 /// The rows of all streams in a step, cut into batches.
@@ -108,7 +114,7 @@ fn additions<'a>(
     cuts: &mut Cuts,
 ) -> Result<Vec<(&'a MemoryStream, RecordBatch)>> {
     let mut additions = Vec::new();
-    for (name, input) in &case.inputs {
+    for (name, input) in case.streams() {
         if let Some(Some(rows)) = input.steps.get(step) {
             let batch = render::batch(&streams[name].to_df().schema()?, rows);
             additions.extend(cuts.of(&batch).into_iter().map(|part| (&streams[name], part)));
@@ -119,7 +125,7 @@ fn additions<'a>(
 
 fn all_at_once(case: &Case, session: &Session, outputs: &Outputs) -> Result<StreamingQuery> {
     let directory = tempfile::tempdir().unwrap();
-    for (name, input) in &case.inputs {
+    for (name, input) in case.streams() {
         let place = directory.path().join(name);
         fs::create_dir(&place).unwrap();
         for (step, rows) in input.steps.iter().enumerate() {
@@ -127,7 +133,11 @@ fn all_at_once(case: &Case, session: &Session, outputs: &Outputs) -> Result<Stre
         }
     }
     let read = |name: &str| {
-        let reader = session.read_stream().format("json").schema(case.inputs[name].schema.as_str());
+        let input = &case.inputs[name];
+        if input.is_static {
+            return table(session, input);
+        }
+        let reader = session.read_stream().format("json").schema(input.schema.as_str());
         reader.option("maxFilesPerTrigger", 1).load_path(directory.path().join(name).to_string_lossy())
     };
     let frame = pipeline::build(&case.pipeline, &read);
@@ -146,7 +156,7 @@ fn write(directory: &Path, step: usize, rows: &[Value]) {
 }
 
 fn steps(case: &Case) -> usize {
-    case.inputs.values().map(|input| input.steps.len()).max().unwrap_or_default()
+    case.streams().map(|(_, input)| input.steps.len()).max().unwrap_or_default()
 }
 
 fn epoch(batch: u64, rows: Vec<Value>, progress: &[StreamingQueryProgress]) -> Epoch {

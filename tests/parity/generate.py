@@ -12,7 +12,8 @@ neither Python nor Spark. A case is
     name      unique; also how to run it alone: PARITY_CASE=name cargo test --test parity
     rules     the numbers of the rules it shows: 2.x event time, 3.x aggregation, 4.x joins, 5.x deduplication
     inputs    stream name -> {"schema": DDL, "steps": [rows of one file, …]}; a row is an object, a time an ISO text;
-              [] is an empty file, null no file at all
+              [] is an empty file, null no file at all; with "static": true it is a static table, which has the rows
+              of its only step before the query starts
     pipeline  a list of steps, see `build`; every expression is SQL text
     mode      append, update or complete
     feed      "steps": the files of a step are added once all before is processed, no-data epochs included;
@@ -151,6 +152,10 @@ def text(value):
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+def lines(rows):
+    return "".join(text(row) + "\n" for row in rows)
+
+
 # Running.
 
 
@@ -158,10 +163,14 @@ class Feeder:
     """Puts the files of a case where the query looks for them."""
 
     def __init__(self, directory, inputs):
-        self.directory, self.inputs = directory, inputs
+        self.directory = directory
+        self.inputs = {name: stream for name, stream in inputs.items() if not stream.get("static")}
         for name in inputs:
             (directory / "in" / name).mkdir(parents=True)
         (directory / "ready").mkdir()
+        for name in inputs.keys() - self.inputs.keys():
+            (rows,) = inputs[name]["steps"]
+            (directory / "in" / name / "table.json").write_text(lines(rows), encoding="utf-8")
 
     def steps(self):
         return max(len(stream["steps"]) for stream in self.inputs.values())
@@ -176,7 +185,7 @@ class Feeder:
             rows = self.rows(name, step)
             if rows is not None:
                 ready = self.directory / "ready" / f"{name}-{step:05}.json"
-                ready.write_text("".join(text(row) + "\n" for row in rows), encoding="utf-8")
+                ready.write_text(lines(rows), encoding="utf-8")
                 seconds = int(time.time()) - 3600 + step
                 os.utime(ready, (seconds, seconds))
                 moves.append((ready, self.directory / "in" / name / f"{step:05}.json"))
@@ -222,8 +231,9 @@ def run(spark, case, directory):
 
 
 def read(spark, case, directory, name):
-    reader = spark.readStream.schema(case["inputs"][name]["schema"])
-    if case["feed"] == "together":
+    is_static = case["inputs"][name].get("static")
+    reader = (spark.read if is_static else spark.readStream).schema(case["inputs"][name]["schema"])
+    if case["feed"] == "together" and not is_static:
         reader = reader.option("maxFilesPerTrigger", 1)
     return reader.json(str(directory / "in" / name))
 
@@ -246,7 +256,7 @@ def check_whole(feeder, case, progress):
     """Every step that adds files is one epoch, which reads a file of each of its streams."""
     wanted = []
     for step in range(feeder.steps()):
-        streams = {name for name in case["inputs"] if feeder.rows(name, step) is not None}
+        streams = {name for name in feeder.inputs if feeder.rows(name, step) is not None}
         if streams:
             wanted.append(streams)
     found = []
@@ -285,8 +295,8 @@ def defaults(case):
 
 
 def has_plain_state(pipeline):
-    """Whether each stateful operator holds one row of state a group or key."""
-    return not any(word in text(pipeline) for word in ("session_window", '"op":"limit"', '"op":"join"'))
+    """Whether each stateful operator holds one row of state a group, key or row to be joined."""
+    return not any(word in text(pipeline) for word in ("session_window", '"op":"limit"'))
 
 
 def dump(cases):
@@ -295,19 +305,22 @@ def dump(cases):
 
 
 def dump_case(case):
-    def lines(items):
+    def listed(items):
         return "[" + ",".join("\n    " + text(item) for item in items) + "\n  ]"
 
     def stream(name):
         value = case["inputs"][name]
-        return f'    {text(name)}: {{"schema": {text(value["schema"])}, "steps": ' + lines(value["steps"]) + "}"
+        static = '"static": true, ' if value.get("static") else ""
+        return (
+            f'    {text(name)}: {{"schema": {text(value["schema"])}, {static}"steps": ' + listed(value["steps"]) + "}"
+        )
 
     fields = []
     for key, value in case.items():
         if key == "inputs":
             fields.append('  "inputs": {\n' + ",\n".join(stream(name) for name in value) + "\n  }")
         elif key in ("pipeline", "expected"):
-            fields.append(f"  {text(key)}: " + lines(value))
+            fields.append(f"  {text(key)}: " + listed(value))
         else:
             fields.append(f"  {text(key)}: {text(value)}")
     return "{\n" + ",\n".join(fields) + "\n}"

@@ -21,11 +21,21 @@ pub(crate) struct Case {
     pub(crate) expected: Vec<Epoch>,
 }
 
-/// A stream: its columns and the rows of each step; a step of `None` adds nothing, not even an empty file.
+/// An input: its columns and the rows of each step; a step of `None` adds nothing, not even an empty file.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Input {
     pub(crate) schema: String,
+    /// Whether it is a static table, which has the rows of its only step from the start, instead of a stream.
+    #[serde(default, rename = "static")]
+    pub(crate) is_static: bool,
     pub(crate) steps: Vec<Option<Vec<Value>>>,
+}
+
+impl Case {
+    /// The inputs that are streams, by name.
+    pub(crate) fn streams(&self) -> impl Iterator<Item = (&String, &Input)> {
+        self.inputs.iter().filter(|(_, input)| !input.is_static)
+    }
 }
 
 /// When the rows come.

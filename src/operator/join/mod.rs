@@ -97,6 +97,11 @@ impl JoinSide {
         }
     }
 
+    /// `left` or `right`.
+    pub fn name(self) -> &'static str {
+        self.of("left", "right")
+    }
+
     /// What belongs to this side of a pair.
     pub(crate) fn of<T>(self, left: T, right: T) -> T {
         match self {

@@ -4,11 +4,13 @@
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::{Expr as TypedExpr, LogicalPlan as TypedPlan};
+use datafusion::logical_expr::{Expr as TypedExpr, Join, JoinType, LogicalPlan as TypedPlan};
 
 use super::event_time::{as_deduplicate, as_watermark, event_time_keys, marks, session_key, shown};
+use super::join::{bounds, is_of_streams, kind_name, parts, remedy};
 use super::tables::StreamTable;
 use crate::error::Result;
+use crate::operator::JoinSide;
 use crate::plan::Refusal;
 use crate::protocol::OutputMode;
 
@@ -19,6 +21,7 @@ use crate::protocol::OutputMode;
 pub(super) fn check(plan: &TypedPlan, mode: OutputMode) -> Result<()> {
     check_output_mode(plan, mode)?;
     check_watermarks(plan)?;
+    check_joins(plan, mode)?;
     check_deduplication(plan)?;
     check_sessions(plan, mode)?;
     check_stacked_operators(plan, mode)?;
@@ -99,6 +102,8 @@ fn stateful(node: &TypedPlan) -> Option<&'static str> {
         Some("an aggregation")
     } else if as_deduplicate(node).is_some() {
         Some("drop_duplicates")
+    } else if matches!(node, TypedPlan::Join(join) if is_of_streams(join)) {
+        Some("a join of two streams")
     } else {
         None
     }
@@ -115,27 +120,115 @@ fn check_watermarks(plan: &TypedPlan) -> Result<()> {
     result
 }
 
+/// Refuses what a stream cannot run whatever filters found their way into joins, and whichever columns are left when nobody's are
+/// gone.
+///
+/// # Errors
+/// The first rule that is broken.
+pub(super) fn check_optimized(plan: &TypedPlan) -> Result<()> {
+    check_equalities(plan)?;
+    check_event_times(plan)
+}
+
+/// An equality may come from a filter above the join.
+fn check_equalities(plan: &TypedPlan) -> Result<()> {
+    let mut result = Ok(());
+    visit(plan, &mut |node| {
+        if let TypedPlan::Join(join) = node
+            && is_of_streams(join)
+            && parts(join).keys.is_empty()
+        {
+            result = Err(Refusal::JoinOfStreamsWithoutEquality.into());
+        }
+    });
+    result
+}
+
 /// Refuses an operator that would judge rows by two times: of the columns that are left when nobody's are gone.
 ///
 /// # Errors
 /// When an operator reads two watermarked columns.
-pub(super) fn check_event_times(plan: &TypedPlan) -> Result<()> {
+fn check_event_times(plan: &TypedPlan) -> Result<()> {
     let mut result = Ok(());
     visit(plan, &mut |node| {
         let Some(what) = stateful(node) else { return };
-        // An aggregation judges by its keys, which are all that is marked of its output; one key twice is one.
-        let mut names = if let TypedPlan::Aggregate(aggregate) = node {
-            event_time_keys(aggregate)
-        } else {
-            let columns = node.inputs().into_iter().flat_map(marks).filter(|(_, mark)| mark.delay.is_some());
-            columns.map(|(name, _)| shown(&name).to_string()).collect()
+        // An aggregation judges by its keys, which are all that is marked of its output; one key twice is one. Each side of a
+        // join is judged by its own time.
+        let judged = match node {
+            TypedPlan::Aggregate(aggregate) => vec![event_time_keys(aggregate)],
+            _ => node.inputs().into_iter().map(event_times).collect(),
         };
-        names.sort_unstable();
-        if names.len() > 1 {
-            result = Err(Refusal::TwoEventTimes(what, names.join(" and ")).into());
+        for mut names in judged {
+            names.sort_unstable();
+            if names.len() > 1 {
+                result = Err(Refusal::TwoEventTimes(what, names.join(" and ")).into());
+            }
         }
     });
     result
+}
+
+/// The users' names of the watermarked columns that come out of `input`.
+fn event_times(input: &TypedPlan) -> Vec<String> {
+    let columns = marks(input).into_iter().filter(|(_, mark)| mark.delay.is_some()).map(|(name, _)| name);
+    let columns = columns.filter(|name| input.schema().has_column_with_unqualified_name(name));
+    columns.map(|name| shown(&name).to_string()).collect()
+}
+
+fn check_joins(plan: &TypedPlan, mode: OutputMode) -> Result<()> {
+    let mut result = Ok(());
+    visit(plan, &mut |node| {
+        let TypedPlan::Join(join) = node else { return };
+        let refusal = match (is_streaming(&join.left), is_streaming(&join.right)) {
+            (true, true) => refusal_of_streams(join, mode),
+            (true, false) => refusal_with_static(join.join_type, JoinSide::Right),
+            (false, true) => refusal_with_static(join.join_type, JoinSide::Left),
+            (false, false) => None,
+        };
+        if let Some(refusal) = refusal {
+            result = Err(refusal.into());
+        }
+    });
+    result
+}
+
+/// Why a stream cannot be joined with a static table that stands on the side `table`.
+fn refusal_with_static(kind: JoinType, table: JoinSide) -> Option<Refusal> {
+    let kept = match kind {
+        JoinType::Inner => return None,
+        JoinType::Full => return Some(Refusal::FullJoinWithStatic),
+        JoinType::LeftAnti if table == JoinSide::Left => return Some(Refusal::LeftAntiWithStream),
+        JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti => JoinSide::Left,
+        JoinType::Right => JoinSide::Right,
+        _ => return Some(Refusal::NotYet("this kind of join")),
+    };
+    (kept == table).then(|| Refusal::JoinKeepsStatic(kind_name(kind), kept.name()))
+}
+
+/// Why two streams cannot be joined.
+fn refusal_of_streams(join: &Join, mode: OutputMode) -> Option<Refusal> {
+    let kept: &[JoinSide] = match join.join_type {
+        JoinType::Inner => &[],
+        JoinType::Left | JoinType::LeftSemi => &[JoinSide::Left],
+        JoinType::Right => &[JoinSide::Right],
+        JoinType::Full => &[JoinSide::Left, JoinSide::Right],
+        JoinType::LeftAnti => return Some(Refusal::LeftAntiWithStream),
+        _ => return Some(Refusal::NotYet("this kind of join")),
+    };
+    if mode != OutputMode::Append {
+        return Some(Refusal::JoinOfStreamsOutsideAppend(mode));
+    }
+    let bounds = bounds(join, &parts(join));
+    if kept.is_empty() || kept.iter().any(|side| bounds.of(*side).is_some()) {
+        return None;
+    }
+    let names: Vec<&str> = kept.iter().map(|side| side.name()).collect();
+    let remedies: Vec<String> = kept.iter().map(|side| remedy(join, *side)).collect();
+    Some(Refusal::UnboundedJoin {
+        kind: kind_name(join.join_type),
+        side: names.join(" or the "),
+        remedy: remedies.join("; or "),
+    })
 }
 
 fn check_deduplication(plan: &TypedPlan) -> Result<()> {

@@ -118,9 +118,9 @@ impl Analyzed {
         }
         with_deep_stack(|| {
             checks::check(&self.typed, mode)?;
-            let optimized = optimize::optimize_stream(infer::infer_filters(self.typed.clone())?)?;
-            checks::check_event_times(&optimized)?;
-            lower::lower(&optimized, &self.names, name, mode, self.context.max_ahead, sink)
+            let optimized = optimize::optimize_stream(self.typed.clone())?;
+            checks::check_optimized(&optimized)?;
+            lower::lower(&optimized, &self.names, name, mode, &self.context, sink)
         })
     }
 

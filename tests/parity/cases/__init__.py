@@ -6,11 +6,13 @@ from cases import (
     deduplication,
     events,
     filters,
+    joins,
     late,
     plain,
     policies,
     random_inputs,
     sessions,
+    static_joins,
     windows,
 )
 
@@ -20,11 +22,13 @@ GROUPS = {
     "deduplication": deduplication.CASES,
     "events": events.CASES,
     "filters": filters.CASES,
+    "joins": joins.CASES,
     "late": late.CASES,
     "plain": plain.CASES,
     "policies": policies.CASES,
     "random": random_inputs.CASES,
     "sessions": sessions.CASES,
+    "static_joins": static_joins.CASES,
     "windows": windows.CASES,
 }
 

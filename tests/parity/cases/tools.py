@@ -98,6 +98,10 @@ def union(*pipeline):
     return {"op": "union", "with": list(pipeline)}
 
 
+def join(on, *pipeline, kind="inner"):
+    return {"op": "join", "with": list(pipeline), "on": on, "type": kind}
+
+
 def limit(n):
     return {"op": "limit", "n": n}
 

@@ -1,281 +1,154 @@
-//! How long rows of a join have to be kept.
+//! How long the rows of each side of a join can still match.
 //!
-//! Owns: reading linear conditions over times. Does not own: the watermark's value, which is known at run time only.
+//! Owns: finding what frees rows in the condition. Does not own: freeing them (the operator), or what to say where nothing
+//! does (`remedy`).
 //!
-//! A row of the other side that is not late is above the watermark W. So from `own >= other + c` follows that a stored row at
-//! or before `W + c - 1 ms` finds no partner any more, and from `own > other + c` one at or before `W + c`. An upper
-//! limit of `own` says nothing about how long it has to wait. With several such conditions the lowest limit is taken (as
-//! Spark's StreamingJoinHelper does), with an equality between event times that one, for both sides.
+//! Rows at or before the watermark `W` are late. So rows whose key is a time up to `W` meet nothing any more. And if a
+//! condition says `own >= other + c`, where `other` is the time of the other side, a row can still match only if its `own` is
+//! after `W + c`. An upper bound, `own <= other + c`, frees nothing: `other` has no end.
 
-use arrow::datatypes::DataType;
-use datafusion::common::{Column, DFSchema, ScalarValue};
-use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::{
-    BinaryExpr, Expr as TypedExpr, ExprSchemable, Join, LogicalPlan as TypedPlan, Operator,
-};
+use std::sync::Arc;
 
-use super::conditions::JoinParts;
-use crate::plan::datafusion::event_time::{Marks, Shape, marks};
+use datafusion::common::DFSchema;
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{BinaryExpr, Expr as TypedExpr, Join, LogicalPlan as TypedPlan, Operator};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
-/// When rows of one side are freed: once their time is at or before the watermark plus `offset_ms`.
+use super::super::event_time::{Marks, Shape, marks};
+use super::conditions::{JoinParts, KeyPair};
+use super::linear::{Linear, difference};
+use crate::operator::JoinSide;
+
+/// When rows of one side are freed: once the time in `value` is at or before the watermark + `offset_ms`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::plan::datafusion) struct SideBound {
     pub(in crate::plan::datafusion) value: BoundValue,
     pub(in crate::plan::datafusion) offset_ms: i64,
 }
 
-/// The time of a row.
+/// Where the time stands by which rows are freed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::plan::datafusion) enum BoundValue {
-    /// The key with this number.
+    /// The key pair with this number is an event time, or windows.
     Key(usize),
-    /// The column with this internal name.
+    /// This column (internal name) of the side, a TIMESTAMP.
     Column(String),
 }
 
-/// What frees the rows of each side; `None` is nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// When rows of both sides are freed; `None` if never.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::plan::datafusion) struct JoinBounds {
     pub(in crate::plan::datafusion) left: Option<SideBound>,
     pub(in crate::plan::datafusion) right: Option<SideBound>,
 }
 
-/// Derives the bounds of a join of streams.
+impl JoinBounds {
+    /// The bound of one side.
+    pub(in crate::plan::datafusion) fn of(&self, side: JoinSide) -> Option<&SideBound> {
+        match side {
+            JoinSide::Left => self.left.as_ref(),
+            JoinSide::Right => self.right.as_ref(),
+        }
+    }
+}
+
+/// Finds what bounds the sides of a join of two streams.
 pub(in crate::plan::datafusion) fn bounds(join: &Join, parts: &JoinParts) -> JoinBounds {
-    let (left, right) = (marks(&join.left), marks(&join.right));
-    let is_timed = |expr: &TypedExpr, marks: &Marks| match unaliased(expr) {
-        TypedExpr::Column(column) => marks.get(&column.name).is_some_and(|mark| mark.delay.is_some()),
-        _ => false,
-    };
-    let of_left = parts.keys.iter().position(|key| is_timed(&key.left, &left));
-    let timed_key = of_left.or_else(|| parts.keys.iter().position(|key| is_timed(&key.right, &right)));
-    if let Some(key) = timed_key {
-        let bound = SideBound { value: BoundValue::Key(key), offset_ms: 0 };
-        return JoinBounds { left: Some(bound.clone()), right: Some(bound) };
+    let (left, right) = (Input::of(&join.left), Input::of(&join.right));
+    if let Some(key) = event_time_key(&parts.keys, &left, &right) {
+        let bound = Some(SideBound { value: BoundValue::Key(key), offset_ms: 0 });
+        return JoinBounds { left: bound.clone(), right: bound };
     }
-    let sides = Sides { own: &join.left, own_marks: &left, other_marks: &right, schema: &join.schema_of_both() };
-    let turned = Sides { own: &join.right, own_marks: &right, other_marks: &left, schema: sides.schema };
-    JoinBounds { left: sides.bound(&parts.residual), right: turned.bound(&parts.residual) }
+    let Ok(both) = left.schema.join(right.schema) else { return JoinBounds { left: None, right: None } };
+    let ranges: Vec<Range> = parts.residual.iter().filter_map(|conjunct| Range::read(conjunct, &both)).collect();
+    JoinBounds { left: lowest(&ranges, &left, &right), right: lowest(&ranges, &right, &left) }
 }
 
-/// The columns of both inputs, also where the join itself puts out those of one.
-trait SchemaOfBoth {
-    fn schema_of_both(&self) -> DFSchema;
+/// The lowest of what ranges over the event time say; where there are none, of those over another time of the side.
+fn lowest(ranges: &[Range], own: &Input<'_>, other: &Input<'_>) -> Option<SideBound> {
+    let bounds: Vec<(&str, i64)> = ranges.iter().filter_map(|range| range.bound(own, other)).collect();
+    let is_event_time = |(name, _): &&(&str, i64)| own.is_event_time(name);
+    let of_event_time = bounds.iter().filter(is_event_time).min_by_key(|(_, offset_ms)| *offset_ms);
+    let (name, offset_ms) = of_event_time.or_else(|| bounds.iter().min_by_key(|(_, offset_ms)| *offset_ms))?;
+    Some(SideBound { value: BoundValue::Column((*name).to_string()), offset_ms: *offset_ms })
 }
 
-impl SchemaOfBoth for Join {
-    fn schema_of_both(&self) -> DFSchema {
-        self.left.schema().join(self.right.schema()).unwrap_or_else(|_| self.schema.as_ref().clone())
-    }
-}
-
-fn unaliased(expr: &TypedExpr) -> &TypedExpr {
-    if let TypedExpr::Alias(alias) = expr { unaliased(&alias.expr) } else { expr }
-}
-
-/// A side to be bounded by the other's watermark.
-struct Sides<'a> {
-    own: &'a TypedPlan,
-    own_marks: &'a Marks,
-    other_marks: &'a Marks,
+/// One input and its event times.
+struct Input<'a> {
     schema: &'a DFSchema,
+    marks: Marks,
 }
 
-impl Sides<'_> {
-    fn bound(&self, conjuncts: &[TypedExpr]) -> Option<SideBound> {
-        let bounds = conjuncts.iter().filter_map(|conjunct| self.bound_of(conjunct));
-        let lowest = bounds.min_by_key(|(_, offset_ms)| *offset_ms);
-        lowest.map(|(column, offset_ms)| SideBound { value: BoundValue::Column(column), offset_ms })
+impl<'a> Input<'a> {
+    fn of(plan: &'a TypedPlan) -> Self {
+        Self { schema: plan.schema(), marks: marks(plan) }
     }
 
-    /// The own column and the offset of `own >= other + c` or `own > other + c`, however it is written.
-    fn bound_of(&self, conjunct: &TypedExpr) -> Option<(String, i64)> {
-        let TypedExpr::BinaryExpr(BinaryExpr { left, op, right }) = conjunct else { return None };
-        let (greater, lesser, is_strict) = match op {
-            Operator::Gt => (left, right, true),
-            Operator::GtEq => (left, right, false),
-            Operator::Lt => (right, left, true),
-            Operator::LtEq => (right, left, false),
+    fn has(&self, name: &str) -> bool {
+        self.schema.has_column_with_unqualified_name(name)
+    }
+
+    /// Whether rows are late by this column.
+    fn is_watermarked(&self, name: &str) -> bool {
+        self.has(name) && self.marks.get(name).is_some_and(|mark| mark.delay.is_some() && mark.shape != Shape::Session)
+    }
+
+    /// Whether rows are late by this column, a TIMESTAMP.
+    fn is_event_time(&self, name: &str) -> bool {
+        self.is_watermarked(name) && self.marks.get(name).is_some_and(|mark| mark.shape == Shape::Time)
+    }
+}
+
+/// The first key that is an event time: on the left side if on any.
+fn event_time_key(keys: &[KeyPair], left: &Input<'_>, right: &Input<'_>) -> Option<usize> {
+    let of_left = keys.iter().position(|key| column_of(&key.left).is_some_and(|name| left.is_watermarked(name)));
+    of_left.or_else(|| keys.iter().position(|key| column_of(&key.right).is_some_and(|name| right.is_watermarked(name))))
+}
+
+fn column_of(expr: &TypedExpr) -> Option<&str> {
+    match expr {
+        TypedExpr::Alias(alias) => column_of(&alias.expr),
+        TypedExpr::Column(column) => Some(&column.name),
+        _ => None,
+    }
+}
+
+/// A comparison of times: the difference is above zero, or not below it.
+struct Range {
+    difference: Linear,
+    is_strict: bool,
+}
+
+impl Range {
+    fn read(conjunct: &TypedExpr, schema: &DFSchema) -> Option<Self> {
+        let simple = simplified(conjunct, schema);
+        let TypedExpr::BinaryExpr(BinaryExpr { left, op, right }) = &simple else { return None };
+        let (greater, less) = match op {
+            Operator::Gt | Operator::GtEq => (left, right),
+            Operator::Lt | Operator::LtEq => (right, left),
             _ => return None,
         };
-        let scale = if compares_lengths(greater) || compares_lengths(lesser) { 1 } else { SECOND };
-        let reading = Reading { schema: self.schema, micros_of_one: scale };
-        let difference = reading.linear(greater)?.minus(&reading.linear(lesser)?)?;
-        let [(first, first_times), (second, second_times)] = difference.terms.as_slice() else { return None };
-        let (own, other) = match (first_times, second_times) {
-            (1, -1) => (first, second),
-            (-1, 1) => (second, first),
-            _ => return None,
+        let is_strict = matches!(op, Operator::Gt | Operator::Lt);
+        Some(Self { difference: difference(greater, less, schema)?, is_strict })
+    }
+
+    /// What `own - other + constant > 0` says about rows with `own`. The largest constant is the one that must be waited for;
+    /// for `>=` a millisecond more, as Spark does.
+    fn bound(&self, own: &Input<'_>, other: &Input<'_>) -> Option<(&str, i64)> {
+        let [first, second] = self.difference.columns.as_slice() else { return None };
+        let ((own_name, 1), (other_name, -1)) = (if first.1 > 0 { (first, second) } else { (second, first) }) else {
+            return None;
         };
-        if !self.is_own_time(own) || !self.is_other_watermark(other) {
+        if !own.has(own_name) || !other.is_event_time(other_name) {
             return None;
         }
-        // own - other + constant, plus at most `above`, is 0 or more.
-        let c = difference.constant.checked_add(difference.above)?.checked_neg()?;
-        Some((own.name.clone(), c.div_euclid(1000) - i64::from(!is_strict)))
-    }
-
-    /// The side's watermarked column, or any time of a side without.
-    fn is_own_time(&self, column: &Column) -> bool {
-        let has_watermark = self.own_marks.values().any(|mark| mark.delay.is_some());
-        let is_watermarked = self.own_marks.get(&column.name).is_some_and(|mark| mark.delay.is_some());
-        self.own.schema().maybe_index_of_column(column).is_some() && (is_watermarked || !has_watermark)
-    }
-
-    fn is_other_watermark(&self, column: &Column) -> bool {
-        self.other_marks.get(&column.name).is_some_and(|mark| mark.delay.is_some() && mark.shape == Shape::Time)
+        let offset_ms = (-self.difference.high).div_euclid(1000) - i128::from(!self.is_strict);
+        Some((own_name, i64::try_from(offset_ms).ok()?))
     }
 }
 
-/// Microseconds of a second and of a day.
-const SECOND: i64 = 1_000_000;
-const DAY: i64 = 86_400 * SECOND;
-
-/// A sum of times and a constant, in microseconds. The value is between `below` and `above` off it.
-#[derive(Debug, Clone, Default)]
-struct Linear {
-    terms: Vec<(Column, i64)>,
-    constant: i64,
-    /// Zero or negative.
-    below: i64,
-    /// Zero or positive.
-    above: i64,
-}
-
-impl Linear {
-    fn constant(constant: i64) -> Self {
-        Self { constant, ..Self::default() }
-    }
-
-    fn plus(&self, other: &Self) -> Option<Self> {
-        let mut sum = self.clone();
-        for (column, times) in &other.terms {
-            match sum.terms.iter_mut().find(|(known, _)| known == column) {
-                Some((_, known)) => *known = known.checked_add(*times)?,
-                None => sum.terms.push((column.clone(), *times)),
-            }
-        }
-        sum.terms.retain(|(_, times)| *times != 0);
-        sum.constant = sum.constant.checked_add(other.constant)?;
-        sum.below = sum.below.checked_add(other.below)?;
-        sum.above = sum.above.checked_add(other.above)?;
-        Some(sum)
-    }
-
-    fn negated(&self) -> Option<Self> {
-        Some(Self {
-            terms: self.terms.iter().map(|(column, times)| (column.clone(), -times)).collect(),
-            constant: self.constant.checked_neg()?,
-            below: -self.above,
-            above: -self.below,
-        })
-    }
-
-    fn minus(&self, other: &Self) -> Option<Self> {
-        self.plus(&other.negated()?)
-    }
-}
-
-/// Whether intervals are compared, by their microseconds.
-fn compares_lengths(expr: &TypedExpr) -> bool {
-    matches!(unaliased(expr), TypedExpr::ScalarFunction(function) if function.func.name() == "interval_length")
-}
-
-/// Reads expressions over times; `None` for what is not linear.
-struct Reading<'a> {
-    schema: &'a DFSchema,
-    /// Microseconds of the number 1: times as numbers are seconds, lengths of intervals microseconds.
-    micros_of_one: i64,
-}
-
-impl Reading<'_> {
-    fn linear(&self, expr: &TypedExpr) -> Option<Linear> {
-        match expr {
-            TypedExpr::Alias(alias) => self.linear(&alias.expr),
-            TypedExpr::Column(column) => {
-                let is_time = matches!(expr.get_type(self.schema).ok()?, DataType::Timestamp(..));
-                is_time.then(|| Linear { terms: vec![(column.clone(), 1)], ..Linear::default() })
-            }
-            TypedExpr::Literal(value, _) => self.literal(value).map(Linear::constant),
-            TypedExpr::Negative(inner) => self.linear(inner)?.negated(),
-            TypedExpr::BinaryExpr(BinaryExpr { left, op: Operator::Plus, right }) => {
-                self.linear(left)?.plus(&self.linear(right)?)
-            }
-            TypedExpr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right }) => {
-                self.linear(left)?.minus(&self.linear(right)?)
-            }
-            TypedExpr::Cast(cast) => self.converted(&cast.expr, cast.field.data_type()),
-            TypedExpr::ScalarFunction(function) => self.function(function, expr),
-            _ => None,
-        }
-    }
-
-    fn literal(&self, value: &ScalarValue) -> Option<i64> {
-        match value {
-            ScalarValue::IntervalMonthDayNano(Some(interval)) if interval.months == 0 => {
-                i64::from(interval.days).checked_mul(DAY)?.checked_add(interval.nanoseconds.div_euclid(1000))
-            }
-            ScalarValue::TimestampMicrosecond(Some(micros), _) => Some(*micros),
-            ScalarValue::Int8(Some(number)) => i64::from(*number).checked_mul(self.micros_of_one),
-            ScalarValue::Int16(Some(number)) => i64::from(*number).checked_mul(self.micros_of_one),
-            ScalarValue::Int32(Some(number)) => i64::from(*number).checked_mul(self.micros_of_one),
-            ScalarValue::Int64(Some(number)) => number.checked_mul(self.micros_of_one),
-            ScalarValue::Float32(Some(number)) => self.fraction(f64::from(*number)),
-            ScalarValue::Float64(Some(number)) => self.fraction(*number),
-            ScalarValue::Decimal128(Some(number), _, scale) => {
-                let unit = 10_i128.checked_pow(u32::try_from(*scale).ok()?)?;
-                i64::try_from(number.checked_mul(i128::from(self.micros_of_one))?.div_euclid(unit)).ok()
-            }
-            _ => None,
-        }
-    }
-
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_precision_loss,
-        reason = "bounds are checked before the cast"
-    )]
-    fn fraction(&self, number: f64) -> Option<i64> {
-        let micros = (number * self.micros_of_one as f64).floor();
-        (micros.abs() < 9e18).then_some(micros as i64)
-    }
-
-    fn function(&self, function: &ScalarFunction, expr: &TypedExpr) -> Option<Linear> {
-        match (function.func.name(), function.args.as_slice()) {
-            ("cast" | "spark_cast", [inner]) => self.converted(inner, &expr.get_type(self.schema).ok()?),
-            ("interval_length", [interval]) => self.linear(interval),
-            ("subtract_times", [left, right]) => self.linear(left)?.minus(&self.linear(right)?),
-            ("multiply_interval", [interval, TypedExpr::Literal(ScalarValue::Int64(Some(times)), _)]) => {
-                let length = self.linear(interval)?;
-                let is_constant = length.terms.is_empty();
-                is_constant.then(|| length.constant.checked_mul(*times).map(Linear::constant))?
-            }
-            _ => None,
-        }
-    }
-
-    /// A cast. A time as a whole number of seconds is rounded down.
-    fn converted(&self, inner: &TypedExpr, to: &DataType) -> Option<Linear> {
-        let from = inner.get_type(self.schema).ok()?;
-        let value = self.linear(inner)?;
-        let is_time = |data_type: &DataType| matches!(data_type, DataType::Timestamp(..));
-        match (&from, to) {
-            (from, to) if is_time(from) && is_time(to) => Some(value),
-            (from, DataType::Float64 | DataType::Decimal128(..)) if is_time(from) && self.micros_of_one == SECOND => {
-                Some(value)
-            }
-            (from, DataType::Int64) if is_time(from) && self.micros_of_one == SECOND => {
-                Some(Linear { below: value.below.checked_sub(SECOND - 1)?, ..value })
-            }
-            (from, to) if is_number(from) && is_time(to) => Some(value),
-            (from, DataType::Float64) if is_number(from) => Some(value),
-            (DataType::Int8 | DataType::Int16 | DataType::Int32, DataType::Int64) => Some(value),
-            (from, DataType::Decimal128(..)) if from.is_integer() => Some(value),
-            _ => None,
-        }
-    }
-}
-
-fn is_number(data_type: &DataType) -> bool {
-    data_type.is_numeric()
+/// The conjunct as the optimizer leaves it, so that it says the same before and after: constants are computed.
+fn simplified(conjunct: &TypedExpr, schema: &DFSchema) -> TypedExpr {
+    let context = SimplifyContext::builder().with_schema(Arc::new(schema.clone())).build();
+    ExprSimplifier::new(context).simplify(conjunct.clone()).unwrap_or_else(|_| conjunct.clone())
 }

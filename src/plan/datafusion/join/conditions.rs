@@ -1,101 +1,135 @@
-//! The conjuncts of a join's condition by what they read.
+//! The conjuncts of a join's condition by the sides they read.
+//!
+//! Owns: taking the condition apart, and finding the equalities between the sides. Does not own: what ranges say about time
+//! (`bounds`).
 
 use datafusion::common::{DFSchema, NullEquality, ScalarValue};
-use datafusion::logical_expr::utils::split_conjunction_owned;
-use datafusion::logical_expr::{Between, BinaryExpr, Expr as TypedExpr, Join, Operator};
+use datafusion::logical_expr::{BinaryExpr, Expr as TypedExpr, Join, Operator, binary_expr};
 
-/// An equality between the sides.
+/// An equality between the sides: `left` reads the left input only, `right` the right one only.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::plan::datafusion) struct KeyPair {
-    /// Reads the left input only.
     pub(in crate::plan::datafusion) left: TypedExpr,
-    /// Reads the right input only.
     pub(in crate::plan::datafusion) right: TypedExpr,
-    /// Whether null equals null.
+    /// Null equals null.
     pub(in crate::plan::datafusion) null_safe: bool,
 }
 
-/// A join's condition: all of these have to hold.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// The conjuncts of a join's condition by what they read.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(in crate::plan::datafusion) struct JoinParts {
     pub(in crate::plan::datafusion) keys: Vec<KeyPair>,
     pub(in crate::plan::datafusion) left_only: Vec<TypedExpr>,
     pub(in crate::plan::datafusion) right_only: Vec<TypedExpr>,
-    /// What reads both sides and is no key, and what reads neither.
+    /// What reads both sides, no side, or has a value of its own for each pair.
     pub(in crate::plan::datafusion) residual: Vec<TypedExpr>,
 }
 
-/// Which inputs an expression reads.
+/// Takes the condition of `join` apart; all parts together are as true as the whole. A literal TRUE is left out.
+pub(in crate::plan::datafusion) fn parts(join: &Join) -> JoinParts {
+    let equal = match join.null_equality {
+        NullEquality::NullEqualsNothing => Operator::Eq,
+        NullEquality::NullEqualsNull => Operator::IsNotDistinctFrom,
+    };
+    let mut conjuncts = Vec::new();
+    for (left, right) in &join.on {
+        conjuncts.push(binary_expr(left.clone(), equal, right.clone()));
+    }
+    if let Some(filter) = &join.filter {
+        split(filter, &mut conjuncts);
+    }
+    let sides = Sides { left: join.left.schema(), right: join.right.schema() };
+    let mut parts = JoinParts::default();
+    for conjunct in conjuncts {
+        sides.add(conjunct, &mut parts);
+    }
+    parts
+}
+
+/// Adds the conjuncts of `condition`.
+fn split(condition: &TypedExpr, conjuncts: &mut Vec<TypedExpr>) {
+    match condition {
+        TypedExpr::Alias(alias) => split(&alias.expr, conjuncts),
+        TypedExpr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
+            split(left, conjuncts);
+            split(right, conjuncts);
+        }
+        TypedExpr::Between(between) if !between.negated => {
+            let (value, low, high) = (&between.expr, &between.low, &between.high);
+            conjuncts.push(binary_expr(value.as_ref().clone(), Operator::GtEq, low.as_ref().clone()));
+            conjuncts.push(binary_expr(value.as_ref().clone(), Operator::LtEq, high.as_ref().clone()));
+        }
+        TypedExpr::Literal(ScalarValue::Boolean(Some(true)), _) => {}
+        _ => conjuncts.push(turned(condition)),
+    }
+}
+
+/// `NOT a < b` as `a >= b`, which is null for the same rows; anything else as it is.
+fn turned(condition: &TypedExpr) -> TypedExpr {
+    if let TypedExpr::Not(inner) = condition
+        && let TypedExpr::BinaryExpr(BinaryExpr { left, op, right }) = inner.as_ref()
+        && let Some(op) = op.negate()
+    {
+        return binary_expr(left.as_ref().clone(), op, right.as_ref().clone());
+    }
+    condition.clone()
+}
+
+/// Which sides an expression reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reads {
-    Nothing,
+    Neither,
     Left,
     Right,
     Both,
 }
 
-fn reads(expr: &TypedExpr, left: &DFSchema, right: &DFSchema) -> Reads {
-    let columns = expr.column_refs();
-    let is_in = |schema: &DFSchema| columns.iter().any(|column| schema.maybe_index_of_column(column).is_some());
-    match (is_in(left), is_in(right)) {
-        (false, false) => Reads::Nothing,
-        (true, false) => Reads::Left,
-        (false, true) => Reads::Right,
-        (true, true) => Reads::Both,
-    }
+struct Sides<'a> {
+    left: &'a DFSchema,
+    right: &'a DFSchema,
 }
 
-/// Takes the condition of a join apart.
-pub(in crate::plan::datafusion) fn parts(join: &Join) -> JoinParts {
-    let (left, right) = (join.left.schema(), join.right.schema());
-    let mut parts = JoinParts::default();
-    for (own, other) in &join.on {
-        let null_safe = join.null_equality == NullEquality::NullEqualsNull;
-        parts.keys.push(KeyPair { left: own.clone(), right: other.clone(), null_safe });
-    }
-    for conjunct in join.filter.iter().cloned().flat_map(split_conjunction_owned).flat_map(ranges) {
-        if let Some(key) = key(&conjunct, left, right) {
-            parts.keys.push(key);
-            continue;
+impl Sides<'_> {
+    fn add(&self, conjunct: TypedExpr, parts: &mut JoinParts) {
+        if conjunct.is_volatile() {
+            parts.residual.push(conjunct);
+            return;
         }
-        match reads(&conjunct, left, right) {
+        match self.reads(&conjunct) {
             Reads::Left => parts.left_only.push(conjunct),
             Reads::Right => parts.right_only.push(conjunct),
-            Reads::Nothing if is_true(&conjunct) => {}
-            Reads::Nothing | Reads::Both => parts.residual.push(conjunct),
+            Reads::Neither => parts.residual.push(conjunct),
+            Reads::Both => match self.key(&conjunct) {
+                Some(key) => parts.keys.push(key),
+                None => parts.residual.push(conjunct),
+            },
         }
     }
-    parts
-}
 
-/// `BETWEEN` as its two comparisons.
-fn ranges(conjunct: TypedExpr) -> Vec<TypedExpr> {
-    match conjunct {
-        TypedExpr::Between(Between { expr, negated: false, low, high }) => {
-            vec![expr.as_ref().clone().gt_eq(*low), expr.lt_eq(*high)]
+    fn reads(&self, expr: &TypedExpr) -> Reads {
+        let columns = expr.column_refs();
+        let left = columns.iter().any(|column| self.left.has_column(column));
+        let right = columns.iter().any(|column| self.right.has_column(column));
+        match (left, right) {
+            (false, false) => Reads::Neither,
+            (true, false) => Reads::Left,
+            (false, true) => Reads::Right,
+            (true, true) => Reads::Both,
         }
-        other => vec![other],
     }
-}
 
-fn is_true(expr: &TypedExpr) -> bool {
-    matches!(expr, TypedExpr::Literal(ScalarValue::Boolean(Some(true)), _))
-}
-
-fn key(conjunct: &TypedExpr, left: &DFSchema, right: &DFSchema) -> Option<KeyPair> {
-    let TypedExpr::BinaryExpr(BinaryExpr { left: own, op, right: other }) = conjunct else { return None };
-    let null_safe = match op {
-        Operator::Eq => false,
-        Operator::IsNotDistinctFrom => true,
-        _ => return None,
-    };
-    if conjunct.is_volatile() {
-        return None;
-    }
-    let (own, other) = (own.as_ref().clone(), other.as_ref().clone());
-    match (reads(&own, left, right), reads(&other, left, right)) {
-        (Reads::Left, Reads::Right) => Some(KeyPair { left: own, right: other, null_safe }),
-        (Reads::Right, Reads::Left) => Some(KeyPair { left: other, right: own, null_safe }),
-        _ => None,
+    fn key(&self, conjunct: &TypedExpr) -> Option<KeyPair> {
+        let TypedExpr::BinaryExpr(BinaryExpr { left, op, right }) = conjunct else { return None };
+        let null_safe = match op {
+            Operator::Eq => false,
+            Operator::IsNotDistinctFrom => true,
+            _ => return None,
+        };
+        let (left, right) = match (self.reads(left), self.reads(right)) {
+            (Reads::Left, Reads::Right) => (left, right),
+            (Reads::Right, Reads::Left) => (right, left),
+            _ => return None,
+        };
+        Some(KeyPair { left: left.as_ref().clone(), right: right.as_ref().clone(), null_safe })
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, FieldRef, Schema};
 use datafusion::common::{Column, DFSchema};
+use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
     Expr as TypedExpr, ExprSchemable, Join, JoinType as TypedJoin, LogicalPlan as TypedPlan,
@@ -15,12 +16,13 @@ use datafusion::logical_expr::{
 
 use super::super::checks::is_streaming;
 use super::super::event_time::marks;
-use super::super::join::bounds::{BoundValue, SideBound, bounds};
-use super::super::join::conditions::{JoinParts, KeyPair, parts};
+use super::super::join::{BoundValue, JoinParts, KeyPair, SideBound, bounds, join_type, parts};
+use super::super::statics::PlannedTable;
 use super::{Lowering, compile, index_of, nullable, translated, unaliased};
+use crate::connector::BatchTable;
 use crate::error::{Error, Result};
 use crate::operator::{
-    ExpressionRef, JoinBound, JoinColumn, JoinCondition, JoinInput, JoinKey, JoinSide, JoinSpec, JoinType, Project,
+    ExpressionRef, JoinBound, JoinColumn, JoinCondition, JoinInput, JoinKey, JoinSide, JoinSpec, Project, StaticJoin,
     StreamJoin,
 };
 use crate::plan::topology::NodeId;
@@ -47,7 +49,9 @@ impl Lowering {
         let schema = DFSchema::try_from(Schema::new(fields)).map_err(translated)?;
         let node = match (is_streaming(&join.left), is_streaming(&join.right)) {
             (true, true) => self.stream_join(join, &parts, columns)?,
-            _ => return Err(Error::internal("a join without a stream")),
+            (true, false) => self.static_join(join, &parts, columns, JoinSide::Right)?,
+            (false, true) => self.static_join(join, &parts, columns, JoinSide::Left)?,
+            (false, false) => return Err(Error::internal("a join without a stream")),
         };
         Ok(Joined { node, schema })
     }
@@ -56,18 +60,41 @@ impl Lowering {
         let bounds = bounds(join, parts);
         let left = self.side(&join.left, parts, JoinSide::Left)?;
         let right = self.side(&join.right, parts, JoinSide::Right)?;
-        let spec = JoinSpec {
-            kind: kind(join)?,
-            keys: keys(parts, &left, &right),
-            condition: condition(join, parts)?,
-            columns,
-        };
+        let condition = condition(join, &parts.residual)?;
+        let keys = keys(parts, &left.keys, &right.keys);
+        let spec = JoinSpec { kind: join_type(join.join_type)?, keys, condition, columns };
         let left_input = input(&join.left, &parts.left_only, &left, bounds.left.as_ref())?;
         let right_input = input(&join.right, &parts.right_only, &right, bounds.right.as_ref())?;
         let operator = StreamJoin::new(spec).with_inputs(left_input, right_input).with_exchanged_keys();
         let name = self.name("join");
         let node = self.builder.operator(name, operator);
         Ok(node.partitioned_together([(left.node, left.keys), (right.node, right.keys)]))
+    }
+
+    /// A join of a stream with the static table on the side `table`.
+    fn static_join(
+        &mut self,
+        join: &Join,
+        parts: &JoinParts,
+        columns: Vec<JoinColumn>,
+        table: JoinSide,
+    ) -> Result<NodeId> {
+        let stream = self.side(table.other().of(&join.left, &join.right), parts, table.other())?;
+        let (plan, table_keys) = with_keys(table.of(&join.left, &join.right), parts, table)?;
+        let (left, right) = table.of((&table_keys, &stream.keys), (&stream.keys, &table_keys));
+        // What reads one side only is judged with the pairs: the table is read as it is.
+        let conjuncts: Vec<TypedExpr> =
+            [&parts.residual, &parts.left_only, &parts.right_only].into_iter().flatten().cloned().collect();
+        let spec = JoinSpec {
+            kind: join_type(join.join_type)?,
+            keys: keys(parts, left, right),
+            condition: condition(join, &conjuncts)?,
+            columns,
+        };
+        let rows = PlannedTable::new(plan, self.context.clone())?;
+        let operator = StaticJoin::new(spec, table, rows.schema());
+        let name = self.name("join");
+        Ok(self.builder.operator(name, operator).reading(Arc::new(rows)).after(stream.node))
     }
 
     /// Lowers an input; keys that are no columns are computed behind its columns.
@@ -100,6 +127,26 @@ impl Lowering {
     }
 }
 
+/// A static input with its keys; those that are no columns are computed behind its own.
+fn with_keys(plan: &TypedPlan, parts: &JoinParts, side: JoinSide) -> Result<(TypedPlan, Vec<usize>)> {
+    let mut exprs: Vec<TypedExpr> = plan.schema().columns().into_iter().map(TypedExpr::Column).collect();
+    let mut keys = Vec::new();
+    for KeyPair { left, right, .. } in &parts.keys {
+        let key = unaliased(side.of(left, right));
+        if let TypedExpr::Column(column) = key {
+            keys.push(index_of(plan, &column.name)?);
+        } else {
+            keys.push(exprs.len());
+            exprs.push(key.clone().alias(format!("key#{}", keys.len())));
+        }
+    }
+    if exprs.len() == plan.schema().fields().len() {
+        return Ok((plan.clone(), keys));
+    }
+    let plan = LogicalPlanBuilder::from(plan.clone()).project(exprs).and_then(LogicalPlanBuilder::build);
+    Ok((plan.map_err(translated)?, keys))
+}
+
 /// The columns of the join that are wanted.
 fn columns(join: &Join, wanted: Option<&HashSet<String>>) -> Vec<JoinColumn> {
     let of = |side: JoinSide, plan: &TypedPlan| {
@@ -114,26 +161,14 @@ fn columns(join: &Join, wanted: Option<&HashSet<String>>) -> Vec<JoinColumn> {
     columns
 }
 
-fn kind(join: &Join) -> Result<JoinType> {
-    Ok(match join.join_type {
-        TypedJoin::Inner => JoinType::Inner,
-        TypedJoin::Left => JoinType::Left,
-        TypedJoin::Right => JoinType::Right,
-        TypedJoin::Full => JoinType::Full,
-        TypedJoin::LeftSemi => JoinType::LeftSemi,
-        TypedJoin::LeftAnti => JoinType::LeftAnti,
-        other => return Err(Error::internal(format!("no streaming operator for a {other} join"))),
-    })
-}
-
-fn keys(parts: &JoinParts, left: &Side, right: &Side) -> Vec<JoinKey> {
-    let columns = left.keys.iter().zip(&right.keys).zip(&parts.keys);
+fn keys(parts: &JoinParts, left: &[usize], right: &[usize]) -> Vec<JoinKey> {
+    let columns = left.iter().zip(right).zip(&parts.keys);
     columns.map(|((left, right), key)| JoinKey { left: *left, right: *right, null_safe: key.null_safe }).collect()
 }
 
 /// What pairs have to fulfil beyond equal keys.
-fn condition(join: &Join, parts: &JoinParts) -> Result<Option<JoinCondition>> {
-    let Some(condition) = conjunction(parts.residual.iter().cloned()) else { return Ok(None) };
+fn condition(join: &Join, conjuncts: &[TypedExpr]) -> Result<Option<JoinCondition>> {
+    let Some(condition) = conjunction(conjuncts.iter().cloned()) else { return Ok(None) };
     let read = condition.column_refs();
     let is_read = |field: &FieldRef| read.contains(&Column::new_unqualified(field.name()));
     let mut columns = Vec::new();

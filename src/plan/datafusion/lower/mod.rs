@@ -14,7 +14,6 @@ mod join;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -42,8 +41,8 @@ use crate::operator::{
     FinalSessions, Limit, LimitScope, OperatorFactory, PartialAggregate, PartialSessions, Project, Sort, SortKey,
     TimeKey, TimeKind, Union, WatermarkNode, Windows, reason,
 };
-use crate::plan::Refusal;
 use crate::plan::topology::{NodeId, Topology, TopologyBuilder};
+use crate::plan::{PlanContext, Refusal};
 use crate::protocol::OutputMode;
 
 /// Lowers `plan`, whose output columns are shown as `names`, to a topology that ends in `sink`.
@@ -55,13 +54,19 @@ pub(super) fn lower(
     names: &[String],
     name: &str,
     mode: OutputMode,
-    max_ahead: Option<Duration>,
+    context: &PlanContext,
     sink: Arc<dyn Sink>,
 ) -> Result<Topology> {
     let mut builder = Topology::builder(name);
     builder.output_mode(mode);
-    let mut lowering =
-        Lowering { builder, mode, max_ahead, used: HashMap::new(), scans: HashMap::new(), sources: HashMap::new() };
+    let mut lowering = Lowering {
+        builder,
+        mode,
+        context: context.clone(),
+        used: HashMap::new(),
+        scans: HashMap::new(),
+        sources: HashMap::new(),
+    };
     lowering.collect_scans(plan);
     let last = lowering.relation(plan)?;
     let last = lowering.show(plan, names, last)?;
@@ -75,8 +80,7 @@ type FactoryAddress = usize;
 struct Lowering {
     builder: TopologyBuilder,
     mode: OutputMode,
-    /// Event times further ahead of the clock than this do not move a watermark.
-    max_ahead: Option<Duration>,
+    context: PlanContext,
     /// How often each node name was used.
     used: HashMap<&'static str, usize>,
     /// The columns that any scan of a factory reads.
@@ -243,7 +247,7 @@ impl Lowering {
         if let Some(watermark) = as_watermark(plan) {
             let input = self.relation(&watermark.input)?;
             let column = index_of(&watermark.input, &watermark.column)?;
-            let node = WatermarkNode::new(column, watermark.delay).with_max_ahead(self.max_ahead);
+            let node = WatermarkNode::new(column, watermark.delay).with_max_ahead(self.context.max_ahead);
             return Ok(self.after("watermark", node, input));
         }
         match as_deduplicate(plan) {
