@@ -561,6 +561,7 @@ impl NodeBuilder<'_> {
 
     /// Reads a static table beside its inputs. A query reads it when it starts, and again between two epochs when it has changed;
     /// all instances share one copy.
+    #[must_use]
     pub fn reading(self, table: Arc<dyn BatchTable>) -> Self {
         self.builder.nodes[self.id.0].table = Some(table);
         self

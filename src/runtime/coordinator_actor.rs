@@ -462,7 +462,8 @@ impl CoordinatorActor {
     /// What the coordinator itself waits for.
     fn waits_outside(&self) -> Option<&'static str> {
         match (&self.sources, &self.finished) {
-            (None, _) => Some("a source"),
+            (None, _) if self.parts.statics.is_empty() => Some("a source"),
+            (None, _) => Some("a source or a static table"),
             (Some(_), Some(_)) => Some("the commit of a sink"),
             (Some(_), None) => None,
         }

@@ -29,6 +29,8 @@ struct StaticTable {
     /// The number of the node that reads it, and its name.
     index: usize,
     node: String,
+    /// What the table is called.
+    name: String,
     table: Arc<dyn BatchTable>,
     side: Arc<StaticSide>,
     /// What was read last.
@@ -41,15 +43,15 @@ impl StaticTables {
         let of = |(index, node): (usize, &Node)| {
             let (NodeKind::Operator(operator), Some(table)) = (&node.kind, &node.table) else { return None };
             let side = Arc::new(operator.instance().static_side()?.emptied());
-            Some(StaticTable {
-                index,
-                node: node.name.clone(),
-                table: Arc::clone(table),
-                side,
-                version: Mutex::default(),
-            })
+            let (node, name, table) = (node.name.clone(), table.description(), Arc::clone(table));
+            Some(StaticTable { index, node, name, table, side, version: Mutex::default() })
         };
         Self { tables: topology.nodes().iter().enumerate().filter_map(of).collect() }
+    }
+
+    /// Whether no operator reads a static table.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tables.is_empty()
     }
 
     /// Lets an instance of the node with this number read the node's table.
@@ -67,15 +69,14 @@ impl StaticTables {
     /// When a table cannot be read or indexed; the message names the table and who reads it.
     pub(crate) fn refresh(&self, path: &ActorPath, epoch: Option<Epoch>, clock: &dyn Clock) -> Result<()> {
         self.tables.iter().try_for_each(|table| {
-            let name = table.table.description();
-            let refreshed = contained(&name, || table.refresh(&name, path, epoch, clock));
-            refreshed.map_err(|error| error.context(format!("static table {name} of `{}`", table.node)))
+            let refreshed = contained("reading it", || table.refresh(path, epoch, clock));
+            refreshed.map_err(|error| error.context(format!("static table {} of `{}`", table.name, table.node)))
         })
     }
 }
 
 impl StaticTable {
-    fn refresh(&self, name: &str, path: &ActorPath, epoch: Option<Epoch>, clock: &dyn Clock) -> Result<()> {
+    fn refresh(&self, path: &ActorPath, epoch: Option<Epoch>, clock: &dyn Clock) -> Result<()> {
         let started = clock.now_micros();
         // Asked before the rows are read: what changes in between is read again rather than missed.
         let version = self.table.version()?;
@@ -89,7 +90,11 @@ impl StaticTable {
         self.side.publish(index);
         *lock(&self.version) = Some(version);
         let millis = (clock.now_micros() - started) / 1000;
-        trace::static_table_loaded(path, epoch, &LoadedTable { node: &self.node, table: name, rows, bytes, millis });
+        trace::static_table_loaded(
+            path,
+            epoch,
+            &LoadedTable { node: &self.node, table: &self.name, rows, bytes, millis },
+        );
         Ok(())
     }
 }

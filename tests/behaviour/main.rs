@@ -11,6 +11,7 @@
 //! | `queries` | many queries: names, failures that stay alone, stopping, listeners, progress |
 //! | `files` | directories as streams and as results |
 //! | `sinks` | `foreach`, `foreach_batch`, memory |
+//! | `static_joins` | joins of a stream with a table: versions of the table, its failures, drawings |
 //! | `static_tables` | batch queries on the same session |
 //! | `event_time` | watermarks, late rows as a stream, bounds of state, idle streams, and append mode against batch results |
 //! | `joins` | joins of streams: pairs, rows that stay alone, state, late rows |
@@ -34,6 +35,7 @@ mod queries;
 mod refusals;
 mod resources;
 mod sinks;
+mod static_joins;
 mod static_tables;
 mod support;
 mod topologies;

@@ -6,7 +6,14 @@ use std::sync::{Arc, Mutex};
 
 use log::{LevelFilter, Log, Metadata, Record};
 use millstream::arrow::array::{ArrayRef, StringArray, TimestampMicrosecondArray};
+use millstream::clock::SystemClock;
+use millstream::connector::BatchTable;
+use millstream::connector::options::Options;
+use millstream::connector::sink::Noop;
+use millstream::connector::source::files::{FileFormat, FilesTable};
+use millstream::operator::{JoinSide, JoinSpec, StaticJoin};
 use millstream::prelude::*;
+use millstream::types::Zone;
 
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -71,6 +78,7 @@ fn the_trace_tells_one_epoch_from_plan_to_commit_and_never_shows_rows() {
     assert!(story.is_sorted(), "{story:?}\n{}", lines.join("\n"));
     drop(lines);
     event_time_is_told_too(&session);
+    static_tables_are_told_when_they_are_read(&session);
 }
 
 /// The watermark, who holds it, and rows that came too late.
@@ -92,4 +100,41 @@ fn event_time_is_told_too(session: &Session) {
     told("watermark_held", "watermark_ms=99000 held_by=watermark");
     told("watermark_sent", "watermark_ms=99000 late_ms=99000");
     assert!(!told("late_rows", "1 rows came after the watermark 1970-01-01T00:01:39.000Z").contains("secret"));
+}
+
+/// A static table is told with its size when the query starts, and again with the epoch before which it was read again.
+fn static_tables_are_told_when_they_are_read(session: &Session) {
+    let (stream, table) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let write =
+        |directory: &tempfile::TempDir, file: &str| std::fs::write(directory.path().join(file), "secret\n").unwrap();
+    write(&table, "a.txt");
+    let lines = TextFiles::new(&stream.path().to_string_lossy());
+    let paths = [table.path().to_string_lossy().into_owned()];
+    let (options, clock) = (Options::new(), Arc::new(SystemClock));
+    let table_lines = FilesTable::new(FileFormat::Text, &options, None, &paths, Zone::default(), clock).unwrap();
+    let columns = table_lines.schema();
+    let spec = JoinSpec::new(JoinType::Inner, Vec::new(), &columns, &columns);
+    let mut topology = Topology::builder("static");
+    let source = topology.source("lines", lines);
+    let join = StaticJoin::new(spec, JoinSide::Right, columns);
+    let joined = topology.operator("join", join).reading(Arc::new(table_lines)).after(source);
+    topology.sink("sink", Noop).after(joined);
+    let query = session.run(topology.build().unwrap(), Trigger::default()).unwrap();
+    for file in ["0", "1"] {
+        write(&stream, file);
+        query.process_all_available().unwrap();
+    }
+    write(&table, "b.txt");
+    write(&stream, "2");
+    query.process_all_available().unwrap();
+    query.stop().unwrap();
+    let lines = LINES.lock().unwrap();
+    let told: Vec<&String> = lines.iter().filter(|line| value(line, "event") == "static_table_loaded").collect();
+    let [first, second] = told.as_slice() else { panic!("{told:?}") };
+    for (line, epoch, rows) in [(first, "-", "1"), (second, "2", "2")] {
+        assert_eq!((value(line, "epoch"), value(line, "actor")), (epoch, "static/coordinator[0]"), "{line}");
+        assert_eq!((value(line, "rows"), value(line, "node")), (rows, "join"), "{line}");
+        assert!(line.contains("FileScan text[") && line.contains(" bytes=") && line.contains(" ms="), "{line}");
+        assert!(!line.contains("secret"), "{line}");
+    }
 }

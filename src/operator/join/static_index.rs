@@ -16,7 +16,7 @@ use std::iter::once;
 use std::sync::{Arc, Mutex};
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array};
-use arrow::buffer::{BooleanBuffer, NullBuffer};
+use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
 use arrow::compute::{concat, filter, take};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -149,7 +149,7 @@ impl StaticIndex {
 
     /// Memory held, in bytes.
     pub fn bytes(&self) -> usize {
-        let columns: usize = self.columns.iter().map(|column| column.get_array_memory_size()).sum();
+        let columns: usize = self.columns.iter().map(Array::get_array_memory_size).sum();
         columns + self.hashes.capacity() * size_of::<u64>() + self.heads.capacity() * size_of::<u32>()
     }
 
@@ -171,8 +171,14 @@ impl StaticIndex {
         }
     }
 
+    /// The number of a hash's head.
+    #[expect(clippy::cast_possible_truncation, reason = "it is less than the length of a vector")]
+    fn bucket(&self, hash: u64) -> usize {
+        (hash >> self.shift) as usize
+    }
+
     fn head(&self, hash: u64) -> usize {
-        self.heads[(hash >> self.shift) as usize] as usize
+        self.heads[self.bucket(hash)] as usize
     }
 
     fn is_before(&self, row: usize, hash: u64) -> bool {
@@ -182,10 +188,15 @@ impl StaticIndex {
     /// The first row with this hash, which is not before `row`.
     #[expect(clippy::cast_possible_truncation, reason = "there are fewer than 2³² rows")]
     fn find(&self, mut row: usize, hash: u64) -> u32 {
-        while self.is_before(row, hash) {
-            row += 1;
+        if self.is_before(row, hash) {
+            row += self.hashes[row..self.end(hash)].partition_point(|own| *own < hash);
         }
         if self.hashes.get(row) == Some(&hash) { row as u32 } else { NO_ROW }
+    }
+
+    /// Where the rows end whose hashes have the same high bits.
+    fn end(&self, hash: u64) -> usize {
+        self.heads.get(self.bucket(hash) + 1).map_or(self.hashes.len(), |head| *head as usize)
     }
 }
 
@@ -330,7 +341,7 @@ fn directory(hashes: &[u64]) -> (Vec<u32>, u32) {
 
 /// The bytes of text that a column keeps beside its rows.
 fn text_bytes(column: &ArrayRef) -> usize {
-    column.as_string_view_opt().map_or(0, |texts| texts.data_buffers().iter().map(|buffer| buffer.len()).sum())
+    column.as_string_view_opt().map_or(0, |texts| texts.data_buffers().iter().map(Buffer::len).sum())
 }
 
 /// The same values, with the text of these only.
@@ -344,7 +355,6 @@ fn compacted(column: ArrayRef) -> ArrayRef {
 #[cfg(test)]
 mod tests {
     use arrow::array::{Int64Array, StringViewArray, StructArray};
-    use arrow::buffer::Buffer;
     use arrow::datatypes::{Field, Int64Type, Schema};
     use arrow::record_batch::RecordBatchOptions;
     use proptest::prelude::*;

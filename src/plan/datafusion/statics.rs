@@ -181,3 +181,112 @@ pub(super) fn plan_sql(text: &str, tables: Vec<(String, TypedPlan)>) -> Result<T
     let planned = runtime()?.block_on(async { session.state().create_logical_plan(text).await });
     planned.map_err(|error| translated(error).context("SQL"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use arrow::array::{ArrayRef, AsArray, Int64Array};
+    use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
+
+    use super::*;
+    use crate::clock::{Clock, ManualClock};
+    use crate::connector::sink::MemorySink;
+    use crate::connector::{Sink, SinkContext};
+    use crate::plan::Catalog;
+    use crate::plan::datafusion::analyze;
+    use crate::plan::logical::{LogicalPlan, Relation};
+    use crate::protocol::OutputMode;
+    use crate::types::Zone;
+
+    /// A session's tables, each with a column `n`.
+    struct Tables {
+        context: PlanContext,
+        clock: Arc<ManualClock>,
+    }
+
+    impl Tables {
+        fn new(names: &[&str]) -> Self {
+            let clock = Arc::new(ManualClock::starting_at_millis(0));
+            let context = PlanContext {
+                catalog: Arc::new(Catalog::default()),
+                zone: Zone::default(),
+                ansi: false,
+                max_ahead: None,
+                clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            };
+            let tables = Self { context, clock };
+            for name in names {
+                tables.write(name, &[]);
+            }
+            tables
+        }
+
+        /// Makes these rows all that is in a table.
+        fn write(&self, name: &str, numbers: &[i64]) {
+            let sink = MemorySink::new(name, self.context.catalog.tables.clone());
+            let column: ArrayRef = Arc::new(Int64Array::from(numbers.to_vec()));
+            let rows = RecordBatch::try_from_iter_with_nullable([("n", column, true)]).unwrap();
+            let mode = OutputMode::Complete;
+            let context = SinkContext { query: String::new(), mode, schema: rows.schema(), instance: 0 };
+            let mut writer = sink.open(&context).unwrap();
+            writer.begin(0).unwrap();
+            writer.write(&rows).unwrap();
+            writer.prepare().unwrap();
+            sink.committer(&context).unwrap().commit(0, &[]).unwrap();
+        }
+
+        fn planned(&self, sql: &str) -> PlannedTable {
+            let plan = LogicalPlan::new(Relation::Sql(sql.to_string()));
+            let analyzed = analyze(&plan, &self.context).unwrap();
+            PlannedTable::new(analyzed.typed, self.context.clone()).unwrap()
+        }
+    }
+
+    fn numbers(table: &PlannedTable, projection: Option<&[usize]>) -> Vec<i64> {
+        let batches = table.read(projection).unwrap();
+        batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
+    }
+
+    #[test]
+    fn a_plan_is_a_table_of_the_columns_it_declares() {
+        let tables = Tables::new(&["t"]);
+        tables.write("t", &[1, 2, 3]);
+        let table = tables.planned("SELECT 'a' AS text, n + 1 AS next FROM t WHERE n > 1 ORDER BY n");
+        assert_eq!(table.schema().field(0).data_type(), &DataType::Utf8View);
+        for batch in table.read(None).unwrap() {
+            assert_eq!(batch.schema(), table.schema());
+        }
+        assert_eq!(numbers(&table, Some(&[1])), [3, 4]);
+        assert_eq!(table.description(), "MemoryTable[t]");
+        assert_eq!(tables.planned("SELECT 1 AS n").description(), "1 rows in memory");
+    }
+
+    #[test]
+    fn the_version_is_that_of_every_table_in_the_plan() {
+        let tables = Tables::new(&["t", "u", "v", "w"]);
+        let sql = "WITH x AS (SELECT n FROM v) SELECT t.n, row_number() OVER (ORDER BY t.n) AS place FROM t \
+                   JOIN x ON t.n = x.n WHERE t.n IN (SELECT n FROM u)";
+        let table = tables.planned(sql);
+        for name in ["MemoryTable[t]", "MemoryTable[u]", "MemoryTable[v]"] {
+            assert!(table.description().contains(name), "{}", table.description());
+        }
+        assert!(!table.description().contains("MemoryTable[w]"));
+        let version = table.version().unwrap();
+        assert_eq!(table.version().unwrap(), version);
+        for leaf in &table.leaves {
+            assert_eq!(leaf.version().unwrap(), TableVersion::of(1_u64), "written once");
+        }
+        assert_eq!(table.leaves.len(), 3);
+    }
+
+    #[test]
+    fn each_read_sees_its_own_time() {
+        let tables = Tables::new(&[]);
+        let table = tables.planned("SELECT current_timestamp() AS now");
+        let now = || table.read(None).unwrap()[0].column(0).as_primitive::<TimestampMicrosecondType>().value(0);
+        assert_eq!(now(), 0);
+        tables.clock.advance(Duration::from_secs(1));
+        assert_eq!(now(), 1_000_000);
+    }
+}

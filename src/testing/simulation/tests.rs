@@ -4,15 +4,16 @@ use super::script::{KeepingSink, Results, Script, ScriptSource, random_script};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
-use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 
 use super::*;
+use crate::connector::BatchTable;
 use crate::operator::aggregate::NativeFunction;
 use crate::operator::{
     AggregateCall, AggregateSpec, CountBy, Expression, ExpressionRef, FinalAggregate, JoinBound, JoinCondition,
-    JoinInput, JoinKey, JoinSide, JoinSpec, JoinType, PartialAggregate, Project, StreamJoin, TimeKey, TimeKind, Union,
-    WatermarkNode, Windows,
+    JoinInput, JoinKey, JoinSide, JoinSpec, JoinType, PartialAggregate, Project, StaticJoin, StreamJoin, TimeKey,
+    TimeKind, Union, WatermarkNode, Windows,
 };
 use crate::protocol::OutputMode;
 
@@ -26,12 +27,13 @@ struct Case {
     is_timed: bool,
 }
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 7] = [
     Case { name: "count behind an exchange", build: count, expected: expect_count, sources: 1, is_timed: false },
     Case { name: "diamond", build: diamond, expected: expect_diamond, sources: 1, is_timed: false },
     Case { name: "union of two sources", build: union, expected: expect_union, sources: 2, is_timed: false },
     Case { name: "two exchanges", build: two_exchanges, expected: expect_two_exchanges, sources: 1, is_timed: false },
     Case { name: "windows", build: windows, expected: expect_windows, sources: 1, is_timed: true },
+    Case { name: "static join", build: enriched, expected: expect_enriched, sources: 1, is_timed: false },
     Case { name: "full outer join", build: joined, expected: expect_joined, sources: 2, is_timed: true },
 ];
 
@@ -277,6 +279,58 @@ fn expect_joined(scripts: &[Script]) -> Results {
         (late, evict) = (evict, evict.max(lowest));
     }
     results
+}
+
+/// A key has as many partners as its square; from this one on it has none.
+const PARTNERLESS_KEY: i64 = 6;
+
+/// Pairs of a key and a number.
+struct Squares;
+
+impl BatchTable for Squares {
+    fn schema(&self) -> SchemaRef {
+        let field = |name| Field::new(name, DataType::Int64, true);
+        Arc::new(Schema::new(vec![field("key"), field("number")]))
+    }
+
+    fn description(&self) -> String {
+        "Squares".to_string()
+    }
+
+    fn read(&self, _: Option<&[usize]>) -> Result<Vec<RecordBatch>> {
+        let rows = || (0..PARTNERLESS_KEY).flat_map(|key| (0..key * key).map(move |number| (key, number)));
+        let (keys, numbers): (Int64Array, Int64Array) =
+            (rows().map(|row| row.0).collect(), rows().map(|row| row.1).collect());
+        Ok(vec![RecordBatch::try_new(self.schema(), vec![Arc::new(keys), Arc::new(numbers)])?])
+    }
+}
+
+fn enriched(scripts: &[Script], seed: u64, sink: &KeepingSink) -> Topology {
+    let mut topology = Topology::builder("static-join");
+    let rows = topology.source("rows", source(scripts, 0, seed));
+    let table = Squares.schema();
+    let key = JoinKey { left: 0, right: 0, null_safe: false };
+    let spec = JoinSpec::new(JoinType::Left, vec![key], &table, &table);
+    let join = StaticJoin::new(spec, JoinSide::Right, table);
+    let join = topology.operator("join", join).reading(Arc::new(Squares)).after(rows);
+    let columns: [fn(&RecordBatch) -> ArrayRef; 2] = [|batch| number(batch, 0), |batch| number(batch, 3)];
+    let shown = columns.map(|column| -> (FieldRef, ExpressionRef) {
+        (Arc::new(Field::new("n", DataType::Int64, true)), Arc::new(Computed(column)))
+    });
+    let shown = topology.operator("shown", Project::new(shown.to_vec())).after(join);
+    topology.sink("keep", sink.clone()).after(shown);
+    topology.build().unwrap()
+}
+
+fn expect_enriched(scripts: &[Script]) -> Results {
+    let partners = |key: i64| if (1..PARTNERLESS_KEY).contains(&key) { (0..key * key).collect() } else { vec![-1] };
+    let shown = |keys: Vec<i64>| {
+        let mut rows: Vec<Vec<i64>> =
+            keys.into_iter().flat_map(|key| partners(key).into_iter().map(move |number| vec![key, number])).collect();
+        rows.sort();
+        rows
+    };
+    (0..).zip(keys(&scripts[0])).map(|(epoch, keys)| (epoch, shown(keys))).collect()
 }
 
 /// Counts `keys` epoch by epoch and shows those touched, as update mode does.

@@ -8,7 +8,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{ArrayRef, BooleanArray, BooleanBufferBuilder};
+use arrow::array::{ArrayRef, BooleanArray};
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter;
 use arrow::datatypes::{DataType, SchemaRef};
 
@@ -195,14 +196,14 @@ impl StaticJoin {
     /// Puts out the rows of the stream that go by themselves: with a partner for a semi join, without for the others.
     fn put_out_alone(&mut self, probe: &Probe, output: &mut Output) -> Result<()> {
         let wants_matched = self.joiner.spec.kind == JoinType::LeftSemi;
-        let mut wanted = BooleanBufferBuilder::new(probe.matched.len());
-        probe.matched.iter().for_each(|matched| wanted.append(*matched == wants_matched));
-        let wanted = BooleanArray::new(wanted.finish(), None);
+        let matched = &probe.matched;
+        let wanted = BooleanBuffer::collect_bool(matched.len(), |row| matched[row] == wants_matched);
+        let wanted = BooleanArray::new(wanted, None);
         let rows = wanted.true_count();
         if rows == 0 {
             return Ok(());
         }
-        let is_all = rows == probe.matched.len();
+        let is_all = rows == matched.len();
         let column = |index: usize| {
             let column = probe.records.column(index);
             if is_all { Ok(Arc::clone(column)) } else { Ok(filter(column, &wanted)?) }

@@ -193,13 +193,14 @@ impl Running {
 
     /// What one batch gives. No more than a few batches wait at once.
     fn join(&mut self, records: RecordBatch) -> Vec<RecordBatch> {
-        self.rows_in += records.num_rows() as u64;
+        let rows = records.num_rows();
+        self.rows_in += rows as u64;
         let (mut output, mut all) = (Output::default(), Vec::new());
         let mut flow = self.operator.on_batch(0, records.into(), &mut output).unwrap();
         loop {
             let batches = output.take_batches();
             assert!(batches.len() <= 5, "{} batches wait", batches.len());
-            assert!(batches.iter().all(|batch| batch.num_rows() <= CHUNK.max(self.rows_in as usize)));
+            assert!(batches.iter().all(|batch| batch.num_rows() <= CHUNK.max(rows)));
             all.extend(batches);
             if flow == Flow::Done {
                 break;
@@ -307,7 +308,7 @@ fn pairs_of_many_chunks_are_put_together() {
     let table: Vec<Row> = (0..100).map(|id| Row { value: if id == 50 { 1 } else { -1 }, ..row(None, id) }).collect();
     running.publish(&table, 100);
     running.begin();
-    let stream: Vec<Row> = (0..CHUNK as i64).map(|id| Row { value: 0, ..row(None, id) }).collect();
+    let stream: Vec<Row> = (0..).take(CHUNK).map(|id| Row { value: 0, ..row(None, id) }).collect();
     let batches = running.join(batch(&stream));
     assert_eq!(batches.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [CHUNK]);
     running.end();
@@ -365,9 +366,9 @@ fn instances_share_the_table() {
 fn the_watermark_passes() {
     let mut running = Running::start(Case::new(JoinType::Inner, JoinSide::Right));
     running.publish(&[], 1);
-    let here = Some(Watermark { late_ms: 1, evict_ms: 2 });
-    let time = EpochTime { query: here.unwrap(), here, ..EpochTime::default() };
-    assert_eq!(running.operator.on_watermark(time, &mut Output::default()).unwrap(), here);
+    let query = Watermark { late_ms: 1, evict_ms: 2 };
+    let time = EpochTime { query, here: Some(query), ..EpochTime::default() };
+    assert_eq!(running.operator.on_watermark(time, &mut Output::default()).unwrap(), Some(query));
 }
 
 fn refusal(case: Case) -> String {
