@@ -107,7 +107,7 @@ fn late_rows_of_either_side_are_counted_and_can_be_read_with_the_columns_of_thei
     videos.post(&[(2, 90), (3, 91)]);
     videos.interact(&[(1, "late", 80)]);
     query.process_all_available().unwrap();
-    let dropped: u64 = query.recent_progress().iter().flat_map(|progress| progress.dropped_rows.get("late")).sum();
+    let dropped: u64 = query.recent_progress().iter().filter_map(|progress| progress.dropped_rows.get("late")).sum();
     assert_eq!(dropped, 2);
     let late = query.late_rows().select(["id", "postTime", "videoId", "kind", "reason", "lateness"]);
     let reader = late.write_stream().format("memory").query_name("late").trigger(Trigger::available_now());

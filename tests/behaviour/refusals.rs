@@ -167,7 +167,12 @@ fn every_join_a_stream_cannot_run_is_refused_with_its_remedy() {
         ("left without a range", marked.join(&other, "k = j", Left), append, ".t >= right.u - INTERVAL 1 HOUR`"),
         ("left with an upper limit", marked.join(&other, "k = j AND t <= u", Left), append, "add a range condition"),
         ("right without a watermark", left.join(&other, range, Right), append, "on the left side"),
-        ("right without a range", marked.join(&other, "k = j AND t >= u", Right), append, ".u >= left.t - INTERVAL 1 HOUR`"),
+        (
+            "right without a range",
+            marked.join(&other, "k = j AND t >= u", Right),
+            append,
+            ".u >= left.t - INTERVAL 1 HOUR`",
+        ),
         ("semi without a range", marked.join(&other, "k = j", LeftSemi), append, "nothing can match them any more"),
         ("full without any", marked.join(&other, "k = j", Full), append, "left or the right side"),
         ("months", marked.join(&other, "k = j AND t >= u - interval 1 month", Left), append, "add a range condition"),

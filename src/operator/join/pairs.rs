@@ -12,12 +12,13 @@ use arrow::array::{
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::kernels::cmp::not_distinct;
 use arrow::compute::{SortOptions, take};
-use arrow::datatypes::{ArrowNativeType, DataType, Float32Type, Float64Type, SchemaRef};
+use arrow::datatypes::{DataType, Float32Type, Float64Type, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::{JoinSide, JoinSpec};
 use crate::error::{Error, Result};
 use crate::operator::EpochTime;
+use crate::protocol::key_group::float_word;
 use crate::types::type_name;
 
 /// The most candidate pairs that are judged at once; also the most rows of a batch put out.
@@ -307,12 +308,8 @@ fn true_bits(array: &BooleanArray) -> BooleanBuffer {
 /// Row by row: equal as keys are, so with -0.0 as 0.0 and NaN as NaN.
 pub(crate) fn equal_rows(own: &ArrayRef, other: &ArrayRef) -> Result<BooleanBuffer> {
     Ok(match own.data_type() {
-        DataType::Float32 => equal_floats::<Float32Type>(own.as_primitive(), other.as_primitive(), |a, b| {
-            a == b || (a.is_nan() && b.is_nan())
-        }),
-        DataType::Float64 => equal_floats::<Float64Type>(own.as_primitive(), other.as_primitive(), |a, b| {
-            a == b || (a.is_nan() && b.is_nan())
-        }),
+        DataType::Float32 => equal_floats::<Float32Type>(own.as_primitive(), other.as_primitive()),
+        DataType::Float64 => equal_floats::<Float64Type>(own.as_primitive(), other.as_primitive()),
         DataType::Struct(_) => {
             let (own, other) = (own.as_struct(), other.as_struct());
             let mut equal = equal_nullity(own, other);
@@ -337,16 +334,13 @@ fn equal_nullity(own: &dyn Array, other: &dyn Array) -> BooleanBuffer {
     BooleanBuffer::collect_bool(own.len(), |row| own.is_null(row) == other.is_null(row))
 }
 
-fn equal_floats<T: ArrowPrimitiveType>(
-    own: &PrimitiveArray<T>,
-    other: &PrimitiveArray<T>,
-    is_equal: impl Fn(T::Native, T::Native) -> bool,
-) -> BooleanBuffer
+fn equal_floats<T>(own: &PrimitiveArray<T>, other: &PrimitiveArray<T>) -> BooleanBuffer
 where
-    T::Native: ArrowNativeType,
+    T: ArrowPrimitiveType<Native: Into<f64>>,
 {
+    let word = |array: &PrimitiveArray<T>, row: usize| float_word(array.value(row).into());
     BooleanBuffer::collect_bool(own.len(), |row| match (own.is_null(row), other.is_null(row)) {
-        (false, false) => is_equal(own.value(row), other.value(row)),
+        (false, false) => word(own, row) == word(other, row),
         (own, other) => own == other,
     })
 }

@@ -35,7 +35,7 @@ const PAGE_ROWS: usize = 1 << PAGE_BITS;
 /// So many pages can be numbered; the last number is that of no row.
 const MOST_PAGES: usize = (1 << (u32::BITS - PAGE_BITS)) - 1;
 
-/// Fewer dead rows than this are not worth moving the others.
+/// So few dead rows are not worth moving the others.
 const WORTH_MOVING: usize = PAGE_ROWS / 16;
 
 /// The time of a row that is never freed.
@@ -386,7 +386,7 @@ impl SideRows {
     pub(super) fn settle(&mut self, number: usize) -> Result<()> {
         let page = self.page(number)?;
         let dead = page.rows() - page.live;
-        if page.live == 0 || (dead >= WORTH_MOVING && dead > page.live) {
+        if page.live == 0 || (dead > WORTH_MOVING && dead > page.live) {
             self.drop_page(number)?;
         }
         if self.heads.capacity() > PAGE_ROWS && self.heads.len() < self.heads.capacity() / 4 {

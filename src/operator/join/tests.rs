@@ -29,9 +29,9 @@ const ID: usize = 4;
 const KINDS: [JoinType; 5] = [JoinType::Inner, JoinType::Left, JoinType::Right, JoinType::Full, JoinType::LeftSemi];
 
 fn batch(rows: &[Row]) -> RecordBatch {
-    let times = TimestampMicrosecondArray::from_iter(rows.iter().map(|row| row.time)).with_timezone("UTC");
+    let times = rows.iter().map(|row| row.time).collect::<TimestampMicrosecondArray>().with_timezone("UTC");
     let columns: [(&str, ArrayRef); 5] = [
-        ("key", Arc::new(Int64Array::from_iter(rows.iter().map(|row| row.key)))),
+        ("key", Arc::new(rows.iter().map(|row| row.key).collect::<Int64Array>())),
         ("word", Arc::new(rows.iter().map(|row| row.word).collect::<StringViewArray>())),
         ("time", Arc::new(times)),
         ("value", Arc::new(rows.iter().map(|row| Some(row.value)).collect::<Int64Array>())),

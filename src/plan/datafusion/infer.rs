@@ -143,7 +143,9 @@ fn filtered(plan: &TypedPlan, all: &[TypedExpr], own: &[TypedExpr]) -> datafusio
     let schema = plan.schema();
     let mut new: Vec<TypedExpr> = Vec::new();
     let mut columns = HashSet::new();
-    all.iter().for_each(|conjunct| not_null(conjunct, &mut columns));
+    for conjunct in all {
+        not_null(conjunct, &mut columns);
+    }
     let mut columns: Vec<Column> = columns.into_iter().collect();
     columns.sort();
     let not_nulls = columns.into_iter().map(|column| TypedExpr::Column(column).is_not_null());
