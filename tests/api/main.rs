@@ -478,13 +478,32 @@ fn what_is_to_come_is_built_and_refused_at_the_start() {
     let session = session();
     let stream = MemoryStream::new(&session, "t TIMESTAMP, word STRING").to_df();
     stream.create_or_replace_temp_view("events");
-    for plan in [stream.join_using(&stream, ["word"], JoinType::Inner), stream.observe("n", count_all().alias("rows"))]
-    {
-        let said = plan.write_stream().format("noop").start().unwrap_err();
-        assert!(said.message().contains("not supported"), "{plan:?}: {said}");
-    }
+    let observed = stream.observe("n", count_all().alias("rows")).write_stream().format("noop").start();
+    assert!(observed.unwrap_err().message().contains("not supported"));
     let checkpointed = stream.write_stream().format("noop").option("checkpointLocation", "/nowhere").start();
     assert!(checkpointed.unwrap_err().message().contains("not supported yet"));
+}
+
+#[test]
+fn streams_are_joined_with_tables_and_with_streams_as_documented() {
+    let session = session();
+    let stream = |columns: &str| MemoryStream::new(&session, columns).to_df();
+    let postings = stream("id BIGINT, postTime TIMESTAMP").with_watermark("postTime", "1 hour");
+    let seen = stream("videoId BIGINT, eventTime TIMESTAMP").with_watermark("eventTime", "1 hour");
+    let table = session.sql("SELECT bigint(1) AS id, 'Ada' AS name");
+    let text = "videoId = id AND eventTime >= postTime AND eventTime <= postTime + interval 1 hour";
+    let built = col("videoId").eq(col("id")).and(col("eventTime").gt_eq(col("postTime")));
+    for plan in [
+        seen.join(&postings, expr(text), JoinType::LeftSemi),
+        seen.join(&postings, text, JoinType::Full),
+        seen.join(&postings, built, JoinType::Inner),
+        postings.join_using(&table, ["id"], JoinType::Left),
+        postings.join(&postings.alias("other").select([col("id").alias("other")]), "id = other", JoinType::Inner),
+        postings.cross_join(&table),
+    ] {
+        let query = plan.write_stream().format("noop").trigger(Trigger::available_now()).start();
+        query.unwrap_or_else(|error| panic!("{plan:?}: {error}")).await_termination().unwrap();
+    }
 }
 
 #[test]
