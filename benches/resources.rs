@@ -3,6 +3,7 @@
 //! Run:    cargo bench --bench resources [-- --small]
 //! Prints: the CPU share of one hundred idle queries; resident memory each few seconds while a fast socket feeds a sink that takes its time;
 //!         the same, and the groups held, while event time moves on and every minute of it has other keys;
+//!         resident memory while a join gives out millions of pairs of one key, and a hundred pairs for each row;
 //!         how long a query takes to start; how long one line takes from `add` to commit
 //!
 //! Linux only: CPU time and memory come from /proc.
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use millstream::arrow::array::{ArrayRef, StringArray};
+use millstream::arrow::array::{ArrayRef, Int64Array, StringArray};
 use millstream::prelude::*;
 
 fn main() {
@@ -26,6 +27,7 @@ fn main() {
     idle_queries(seconds);
     slow_sink(seconds * 6);
     moving_time(seconds * 6);
+    hot_keys(if is_small { 400 } else { 20_000 });
 }
 
 /// User and system CPU time of this process, in seconds.
@@ -146,4 +148,36 @@ fn moving_time(seconds: u64) {
     let epochs = query.last_progress().map_or(0, |progress| progress.batch_id + 1);
     println!("; {epochs} epochs, {} million keys in all", epochs * 50_000 / 1_000_000);
     query.stop().expect("the query stops");
+}
+
+/// Joins two streams of `rows` rows each: half of them with one key, then each key a hundred times.
+fn hot_keys(rows: i64) {
+    for (name, key) in [
+        (
+            "half of all rows with one key",
+            Box::new(|row: i64| if row % 2 == 0 { 0 } else { row }) as Box<dyn Fn(i64) -> i64>,
+        ),
+        ("one hundred partners a row", Box::new(move |row: i64| row % (rows / 100))),
+    ] {
+        let session = Session::builder().build().expect("a session");
+        let streams = ["k BIGINT, l BIGINT", "k BIGINT, r BIGINT"].map(|columns| MemoryStream::new(&session, columns));
+        for stream in &streams {
+            let keys: ArrayRef = Arc::new((0..rows).map(&key).collect::<Int64Array>());
+            stream.add_rows([keys.clone(), keys]).expect("rows");
+        }
+        let joined = streams[0].to_df().join_using(&streams[1].to_df(), "k", JoinType::Inner);
+        let before = resident_mb();
+        let begin = Instant::now();
+        let query = joined.write_stream().format("noop").trigger(Trigger::available_now()).start().expect("a query");
+        let mut highest = before;
+        while query.is_active() {
+            highest = highest.max(resident_mb());
+            sleep(Duration::from_millis(10));
+        }
+        let pairs: u64 = query.recent_progress().iter().map(|progress| progress.sink.num_output_rows).sum();
+        let seconds = begin.elapsed().as_secs_f64();
+        println!(
+            "join, {name}: {rows} rows a side, {pairs} pairs in {seconds:.1} s; memory {before:.0} MB before, {highest:.0} MB at most"
+        );
+    }
 }

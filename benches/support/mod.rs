@@ -190,9 +190,39 @@ pub(crate) fn rows_of(stream: &DataFrame) -> Result<Vec<RecordBatch>> {
         sink.lock().expect("nobody panics").extend(batch.collect()?);
         Ok(())
     };
-    stream.write_stream().foreach_batch(keep).trigger(Trigger::available_now()).start()?.await_termination()?;
+    let query = stream.write_stream().foreach_batch(keep).trigger(Trigger::available_now()).start()?;
+    query.await_termination()?;
+    report_state(&query);
     let batches = std::mem::take(&mut *found.lock().expect("nobody panics"));
     Ok(batches)
+}
+
+/// The most that stateful operators held after any epoch, once a process.
+fn report_state(query: &millstream::StreamingQuery) {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    let progress = query.recent_progress();
+    ONCE.call_once(|| {
+        for operator in progress.last().map(|last| last.state_operators.clone()).unwrap_or_default() {
+            let of = |count: fn(&millstream::observability::StateOperatorProgress) -> u64| {
+                let name = &operator.operator_name;
+                let same = progress
+                    .iter()
+                    .flat_map(|one| one.state_operators.iter().filter(move |own| own.operator_name == *name));
+                same.map(count).collect::<Vec<u64>>()
+            };
+            let most = |count| of(count).into_iter().max().unwrap_or(0);
+            let all = |count| of(count).into_iter().sum::<u64>();
+            println!(
+                "state of {}: {} rows and {} MB at most, {} rows added, {} freed, {} late",
+                operator.operator_name,
+                most(|own| own.num_rows_total),
+                most(|own| own.memory_used_bytes) / 1_000_000,
+                all(|own| own.num_rows_updated),
+                all(|own| own.num_rows_removed),
+                all(|own| own.num_rows_dropped_by_watermark),
+            );
+        }
+    });
 }
 
 /// The value in the middle.

@@ -27,6 +27,29 @@ pub fn parse_timestamp_ntz(text: &str) -> Option<i64> {
     i64::try_from(Stamp::read(text)?.local_micros()).ok()
 }
 
+/// Reads the usual form of a timestamp, `yyyy-MM-dd HH:mm:ss` with ` ` or `T`, into microseconds since 1970-01-01T00:00:00 where it was
+/// written. `None` for any other text, which may be a timestamp all the same.
+pub(crate) fn usual_timestamp(text: &[u8]) -> Option<i64> {
+    let text: &[u8; 19] = text.try_into().ok()?;
+    let is_punctuated = text[4] == b'-' && text[7] == b'-' && text[13] == b':' && text[16] == b':';
+    if !is_punctuated || !matches!(text[10], b' ' | b'T') {
+        return None;
+    }
+    let mut is_number = true;
+    let mut two = |at: usize| {
+        let (tens, ones) = (text[at].wrapping_sub(b'0'), text[at + 1].wrapping_sub(b'0'));
+        is_number &= tens <= 9 && ones <= 9;
+        i64::from(tens) * 10 + i64::from(ones)
+    };
+    let (century, year, month, day) = (two(0), two(2), two(5), two(8));
+    let (hour, minute, second) = (two(11), two(14), two(17));
+    if !is_number || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let days = days_of(century * 100 + year, month, day)?;
+    Some(days * MICROS_PER_DAY + ((hour * 60 + minute) * 60 + second) * MICROS_PER_SECOND)
+}
+
 /// Reads a date into days since 1970-01-01; `None` where Spark's CAST gives null.
 ///
 /// The forms are `[+-]yyyy[-M[-d]]`; after a day and ` ` or `T` anything may follow and is dropped.
@@ -233,6 +256,19 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(parse_timestamp(text, Zone::UTC), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_usual_form_is_read_as_any_other() {
+        for text in ["2023-11-14 12:00:00", "2024-02-29T23:59:59", "0001-01-01 00:00:00", "9999-12-31 00:00:01"] {
+            assert_eq!(usual_timestamp(text.as_bytes()), parse_timestamp_ntz(text), "{text}");
+        }
+        for text in ["2023-02-29 12:00:00", "2023-11-14 24:00:00", "2023-11-14 12:60:00", "2023-1x-14 12:00:00"] {
+            assert_eq!((usual_timestamp(text.as_bytes()), parse_timestamp_ntz(text)), (None, None), "{text}");
+        }
+        for text in ["", "2023-11-14", "2023-11-14 12:00:0", "2023/11/14 12:00:00", "2023-11-14 12:00:00Z"] {
+            assert_eq!(usual_timestamp(text.as_bytes()), None, "{text}");
         }
     }
 

@@ -65,7 +65,7 @@ impl Zone {
     }
 
     /// The distance from UTC, in microseconds towards the east.
-    pub(super) fn offset_micros(self) -> i64 {
+    pub(crate) fn offset_micros(self) -> i64 {
         i64::from(self.east_seconds) * MICROS_PER_SECOND
     }
 

@@ -15,7 +15,9 @@ use arrow::datatypes::{
 
 use crate::connector::options::Options;
 use crate::error::{Error, Result};
-use crate::types::{Pattern, Zone, parse_date, parse_decimal, parse_timestamp, parse_timestamp_ntz, type_name};
+use crate::types::{
+    Pattern, Zone, parse_date, parse_decimal, parse_timestamp, parse_timestamp_ntz, type_name, usual_timestamp,
+};
 
 /// How dates and times are written in a file.
 #[derive(Debug, Clone)]
@@ -53,7 +55,10 @@ impl TimeFormats {
     pub(super) fn parse_timestamp(&self, text: &[u8]) -> Option<i64> {
         match &self.timestamp {
             Some(pattern) => pattern.timestamp(text, self.zone),
-            None => parse_timestamp(std::str::from_utf8(text).ok()?, self.zone),
+            None => match usual_timestamp(text) {
+                Some(local) => local.checked_sub(self.zone.offset_micros()),
+                None => parse_timestamp(std::str::from_utf8(text).ok()?, self.zone),
+            },
         }
     }
 
@@ -61,7 +66,10 @@ impl TimeFormats {
     pub(super) fn parse_local_timestamp(&self, text: &[u8]) -> Option<i64> {
         match &self.timestamp {
             Some(pattern) => pattern.local_timestamp(text),
-            None => parse_timestamp_ntz(std::str::from_utf8(text).ok()?),
+            None => match usual_timestamp(text) {
+                Some(local) => Some(local),
+                None => parse_timestamp_ntz(std::str::from_utf8(text).ok()?),
+            },
         }
     }
 }
@@ -186,6 +194,16 @@ pub(super) fn integer(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").or_else(|| text.strip_prefix(b"+")).unwrap_or(text);
     if digits.is_empty() {
         return None;
+    }
+    if digits.len() < 19 {
+        // So few digits do not overflow.
+        let mut is_number = true;
+        let value = digits.iter().fold(0i64, |value, digit| {
+            let digit = digit.wrapping_sub(b'0');
+            is_number &= digit <= 9;
+            value.wrapping_mul(10).wrapping_add(i64::from(digit))
+        });
+        return is_number.then_some(if is_negative { -value } else { value });
     }
     // Counts below zero, where there is room for the smallest number.
     let negative = digits.iter().try_fold(0i64, |value, digit| {

@@ -17,7 +17,7 @@ use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
 use super::expressions::timestamp_type;
-use super::functions::CURRENT_TIMESTAMP;
+use super::functions::{CURRENT_TIMESTAMP, shifted_by_constant};
 use super::translated;
 use crate::error::Result;
 use crate::operator::{EpochTime, Expression, ExpressionRef};
@@ -46,7 +46,10 @@ fn physical(expr: &TypedExpr, schema: &DFSchema) -> Result<(Arc<dyn PhysicalExpr
         TypedExpr::ScalarFunction(function) if function.func.name() == CURRENT_TIMESTAMP => {
             Ok(Transformed::yes(TypedExpr::Column(Column::new_unqualified(EPOCH_TIME))))
         }
-        _ => Ok(Transformed::no(node)),
+        _ => match shifted_by_constant(&node, schema) {
+            Some(shifted) => Ok(Transformed::no(shifted)),
+            None => Ok(Transformed::no(node)),
+        },
     });
     let bound = bound.map_err(translated)?;
     let (properties, planning) = (ExecutionProps::new(), PhysicalPlanningContext::default());

@@ -12,7 +12,9 @@ use std::fmt;
 use std::time::Duration;
 
 use datafusion::common::{Column, DFSchemaRef, DataFusionError, ExprSchema, ScalarValue};
-use datafusion::logical_expr::{Aggregate, Expr as TypedExpr, LogicalPlan as TypedPlan, UserDefinedLogicalNodeCore};
+use datafusion::logical_expr::{
+    Aggregate, Expr as TypedExpr, JoinType, LogicalPlan as TypedPlan, UserDefinedLogicalNodeCore,
+};
 
 use super::functions::window::{SESSION_WINDOWS, WINDOW_TIME, WINDOWS};
 use crate::operator::Micros;
@@ -203,9 +205,12 @@ pub(super) fn marks(plan: &TypedPlan) -> Marks {
     }
 }
 
-/// The marks of all inputs; nodes that keep their columns keep the marks.
+/// The marks of all inputs; nodes that keep their columns keep the marks, a semi or anti join those of its left side.
 fn inherited(plan: &TypedPlan) -> Marks {
-    plan.inputs().into_iter().flat_map(marks).collect()
+    match plan {
+        TypedPlan::Join(join) if matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti) => marks(&join.left),
+        _ => plan.inputs().into_iter().flat_map(marks).collect(),
+    }
 }
 
 fn shape_of(watermark: &WatermarkPlan) -> Shape {

@@ -124,9 +124,11 @@ impl Analyzed {
         })
     }
 
-    /// What bounds the state of each stateful operator in this mode, from the output down.
+    /// What bounds the state of each stateful operator in this mode, from the output down. A condition that stands above a join
+    /// counts where it goes.
     pub(crate) fn state_bounds(&self, mode: OutputMode) -> Vec<StateBound> {
-        state_bound::bounds(&self.typed, mode)
+        let optimized = with_deep_stack(|| optimize::optimize_stream(self.typed.clone()));
+        state_bound::bounds(optimized.as_ref().unwrap_or(&self.typed), mode)
     }
 
     /// The same without a sink that does anything: for `explain`.

@@ -39,6 +39,7 @@ use crate::error::{Error, Result};
 use crate::types::Zone;
 use call::{Call, Function};
 
+pub(in crate::plan::datafusion) use arithmetic::shifted_by_constant;
 pub(crate) use cast::written_cast;
 pub(crate) use datetime::CURRENT_TIMESTAMP;
 pub(crate) use split::SPLIT;

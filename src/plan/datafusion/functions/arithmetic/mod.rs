@@ -23,6 +23,7 @@ use decimal::{DecimalOperator, decimal};
 
 pub(super) use decimal::{quotient, rescaled};
 pub(super) use time::days_later;
+pub(in crate::plan::datafusion) use time::shifted_by_constant;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     function(&["+", "add"], 2, 2, |call, args| plus_or_minus(call, Operator::Plus, exactly(args))),

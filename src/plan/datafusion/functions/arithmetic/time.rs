@@ -10,13 +10,14 @@ use arrow::datatypes::{
     DataType, Date32Type, Float64Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, TimeUnit,
     TimestampMicrosecondType,
 };
-use datafusion::common::ScalarValue;
-use datafusion::logical_expr::{Expr, Operator, binary_expr, cast as arrow_cast, lit};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, binary_expr, cast as arrow_cast, lit};
 
 use super::super::call::Call;
 use super::super::coerce::{INTERVAL, is_integer, is_interval, is_number, is_text, is_time, timestamp};
 use super::super::kernel::{self, Kernel, two_numbers};
 use crate::error::{Error, Result};
+use crate::operator::Micros;
 use crate::types::Zone;
 
 /// Microseconds of a second and of a day.
@@ -91,6 +92,49 @@ pub(super) fn scaled(call: &Call<'_>, interval: Expr, number: Expr, divide: bool
     let to = if is_integer(&data_type) && !divide { DataType::Int64 } else { DataType::Float64 };
     let args = vec![call.cast(interval, &INTERVAL)?, call.cast(number, &to)?];
     Ok(kernel::call(Scaled { divide, ansi: call.ansi }, INTERVAL, args))
+}
+
+/// `time ± interval` for a constant interval without months, as a sum of microseconds: there is no calendar to ask. Any other
+/// expression gives `None`.
+pub(in crate::plan::datafusion) fn shifted_by_constant(expr: &Expr, schema: &DFSchema) -> Option<Expr> {
+    let Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::Plus | Operator::Minus), right }) = expr else {
+        return None;
+    };
+    let Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(interval)), _) = right.as_ref() else { return None };
+    let returns = left.get_type(schema).ok()?;
+    let is_time = matches!(returns, DataType::Timestamp(TimeUnit::Microsecond, _));
+    if !is_time || interval.months != 0 || interval.nanoseconds % 1000 != 0 {
+        return None;
+    }
+    let micros = i64::from(interval.days).checked_mul(DAY)?.checked_add(interval.nanoseconds / 1000)?;
+    let micros = if *op == Operator::Minus { micros.checked_neg()? } else { micros };
+    Some(kernel::call(Shifted { micros }, returns, vec![left.as_ref().clone()]))
+}
+
+/// Times moved by so many microseconds.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Shifted {
+    micros: i64,
+}
+
+impl Kernel for Shifted {
+    fn name(&self) -> &'static str {
+        "shifted"
+    }
+
+    fn evaluate(&self, arguments: &[ArrayRef]) -> Result<ArrayRef> {
+        let times = arguments[0].as_primitive::<TimestampMicrosecondType>();
+        let moved = times.try_unary::<_, TimestampMicrosecondType, _>(|time| {
+            time.checked_add(self.micros).ok_or_else(|| {
+                Error::data(format!("a timestamp moved by {} microseconds is out of range", self.micros))
+            })
+        })?;
+        Ok(Arc::new(moved.with_data_type(arguments[0].data_type().clone())))
+    }
+
+    fn label(&self, argument: &str) -> String {
+        format!("{argument} + {}", Micros(self.micros))
+    }
 }
 
 /// Months counted by the calendar of the session's zone.
