@@ -509,3 +509,87 @@ fn number(rows: usize) -> u32 {
 fn row_number(page: usize, place: usize) -> u32 {
     number((page << PAGE_BITS) + place)
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int64Array, StringViewArray};
+
+    use super::*;
+    use crate::protocol::key_group::hash_rows;
+
+    fn batch(numbers: &[i64]) -> RecordBatch {
+        let keys: ArrayRef = Arc::new(Int64Array::from(numbers.to_vec()));
+        let text = |number: &i64| Some(format!("text of row {number}, too long for a view"));
+        let texts: ArrayRef = Arc::new(numbers.iter().map(text).collect::<StringViewArray>());
+        RecordBatch::try_from_iter([("k", keys), ("text", texts)]).unwrap()
+    }
+
+    /// Stores a row of each number; its time is the number.
+    fn store(rows: &mut SideRows, numbers: &[i64]) {
+        let records = batch(numbers);
+        let hashes = hash_rows(&[Arc::clone(records.column(0))]);
+        let new = NewRows { records: &records, hashes: &hashes, times: numbers, can_match: None, matched: &[] };
+        rows.add(&new).unwrap();
+    }
+
+    fn free(rows: &mut SideRows, limit: i64) -> usize {
+        let mut freed = 0;
+        while let Some(expired) = rows.expire(limit) {
+            freed += expired.rows;
+            rows.settle(expired.page).unwrap();
+        }
+        freed
+    }
+
+    /// The texts of the rows with this key.
+    fn found(rows: &SideRows, key: i64) -> usize {
+        let hash = hash_rows(&[Arc::new(Int64Array::from(vec![key])) as ArrayRef])[0];
+        let mut chain = vec![rows.first(hash)];
+        while let Some(row) = chain.last().filter(|row| **row != NO_ROW) {
+            chain.push(rows.next(*row));
+        }
+        chain.pop();
+        let texts = rows.gather(1, &rows.places(&chain)).unwrap();
+        let wanted = format!("text of row {key}, too long for a view");
+        assert!(texts.as_string_view().iter().all(|text| text == Some(wanted.as_str())));
+        chain.len()
+    }
+
+    #[test]
+    fn memory_goes_with_the_rows_and_pages_are_used_again() {
+        let mut rows = SideRows::new(batch(&[]).schema());
+        let empty = rows.bytes();
+        for round in 0..50 {
+            store(&mut rows, &(round * 100..round * 100 + 100).collect::<Vec<_>>());
+            assert_eq!(free(&mut rows, round * 100 + 99), 100);
+            assert_eq!(rows.len(), 0);
+        }
+        assert!(rows.pages.len() <= 100 / PAGE_ROWS + 2, "{} pages", rows.pages.len());
+        assert!(rows.bytes() < empty + 10_000, "{} bytes", rows.bytes());
+    }
+
+    #[test]
+    fn a_straggler_in_each_page_moves_and_is_found_again() {
+        let mut rows = SideRows::new(batch(&[]).schema());
+        let numbers: Vec<i64> = (0..400).map(|row| if row % 8 == 3 { 10_000 + row } else { row }).collect();
+        store(&mut rows, &numbers);
+        assert_eq!(free(&mut rows, 5_000), 350);
+        assert_eq!(rows.len(), 50);
+        let pages = rows.pages.iter().flatten().count();
+        assert!(pages <= 50 / PAGE_ROWS + 2, "{pages} pages for 50 rows");
+        for row in 0..400 {
+            assert_eq!(found(&rows, 10_000 + row), usize::from(row % 8 == 3), "{row}");
+            assert_eq!(found(&rows, row), 0);
+        }
+    }
+
+    #[test]
+    fn rows_without_a_time_stay_and_a_chain_loses_only_what_is_freed() {
+        let mut rows = SideRows::new(batch(&[]).schema());
+        store(&mut rows, &[7, 7, NEVER, 7, NEVER]);
+        assert_eq!((found(&rows, 7), found(&rows, NEVER)), (3, 2));
+        assert_eq!(free(&mut rows, 100), 3);
+        assert_eq!((found(&rows, 7), found(&rows, NEVER)), (0, 2));
+        assert_eq!(free(&mut rows, i64::MAX), 0);
+    }
+}
