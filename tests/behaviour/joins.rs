@@ -175,6 +175,29 @@ fn the_topology_says_what_is_joined_and_when_it_is_freed() {
     let text = Videos::new(1).joined(JoinType::Left).explain().unwrap();
     assert_says(
         &text,
-        &["join", "left on id", "= videoId", "left freed when postTime is before the watermark - 1 hour"],
+        &["join", "left join on id", "= videoId", "left freed when postTime is before the watermark - 1 hour"],
     );
+}
+
+#[test]
+fn what_bounds_each_side_is_told_before_the_query_runs() {
+    let videos = Videos::new(1);
+    let bounded = videos.joined(JoinType::Left).explain().unwrap();
+    assert_says(
+        &bounded,
+        &["left join by id: left side: rows of the last 1 hour + 10 minutes; right side: rows of the last 10 minutes"],
+    );
+    let (postings, interactions) = (videos.postings.to_df(), videos.interactions.to_df());
+    let forever = postings.join(&interactions, "id = videoId", JoinType::Inner).explain().unwrap();
+    assert_says(
+        &forever,
+        &["UNBOUNDED: every row of the left side is kept for ever", "with_watermark(\"eventTime\", delay)"],
+    );
+    // A range that a filter above adds bounds as one in the condition.
+    let postings = postings.with_watermark("postTime", "10 minutes");
+    let interactions = interactions.with_watermark("eventTime", "10 minutes");
+    let later = postings
+        .join(&interactions, "id = videoId", JoinType::Inner)
+        .filter("eventTime >= postTime AND eventTime <= postTime + interval 1 hour");
+    assert_says(&later.explain().unwrap(), &["left side: rows of the last 1 hour + 10 minutes"]);
 }

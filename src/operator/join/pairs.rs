@@ -24,6 +24,9 @@ use crate::types::type_name;
 /// The most candidate pairs that are judged at once; also the most rows of a batch put out.
 pub(crate) const CHUNK: usize = if cfg!(test) { 8 } else { 8192 };
 
+/// After so many chunks a join pauses even if it has put out little, so that candidates without end do not hold up others on the thread.
+pub(crate) const CHUNKS_A_STEP: usize = 64;
+
 /// The number of no row: the end of a chain.
 pub(crate) const NO_ROW: u32 = u32::MAX;
 

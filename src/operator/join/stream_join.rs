@@ -15,7 +15,7 @@ use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
-use super::pairs::{Candidates, Joiner, Pairs, Probe};
+use super::pairs::{CHUNKS_A_STEP, Candidates, Joiner, Pairs, Probe};
 use super::rows::{Expired, NEVER, NewRows, SideRows};
 use super::{JoinSide, JoinSpec, JoinType};
 use crate::error::{Error, Result};
@@ -286,20 +286,20 @@ impl State {
         Ok((filter_record_batch(&batch, &BooleanArray::new(keep.clone(), None))?, Some(keep)))
     }
 
-    /// Goes on finding pairs until all are found or the output is full.
+    /// Goes on finding pairs until all are found, the output is full or others should have their turn.
     fn probe(&mut self, mut work: Box<(Probe, Vec<i64>)>, output: &mut Output) -> Result<Flow> {
-        loop {
-            let more = self.meet(&mut work.0, output)?;
-            if more == Candidates::Last {
+        for _ in 0..CHUNKS_A_STEP {
+            if self.meet(&mut work.0, output)? == Candidates::Last {
                 self.forget_shown()?;
                 self.store(&work.0, &work.1)?;
                 return Ok(Flow::Done);
             }
             if output.is_full() {
-                self.work = Work::Probing(work);
-                return Ok(Flow::More);
+                break;
             }
         }
+        self.work = Work::Probing(work);
+        Ok(Flow::More)
     }
 
     /// Finds one chunk of candidates and puts out the pairs among them.
@@ -468,7 +468,7 @@ impl Operator for StreamJoin {
     }
 
     fn describe(&self) -> String {
-        let mut text = format!("{}", self.spec.kind);
+        let mut text = format!("{} join", self.spec.kind);
         if let Some([left, right]) = self.inputs.get() {
             text += &format!(" on {}", self.spec.describe_keys(left, right));
         }

@@ -13,7 +13,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter;
 use arrow::datatypes::{DataType, SchemaRef};
 
-use super::pairs::{CHUNK, Candidates, Joiner, Pairs, Probe};
+use super::pairs::{CHUNK, CHUNKS_A_STEP, Candidates, Joiner, Pairs, Probe};
 use super::static_index::{LookedUp, PutOut, StaticIndex, StaticKey, StaticSide};
 use super::{JoinKey, JoinSide, JoinSpec, JoinType};
 use crate::error::{Error, Result};
@@ -213,10 +213,14 @@ impl StaticJoin {
         Ok(())
     }
 
-    /// Takes the probe on until it is through or the output is full. A step puts out two batches at most.
+    /// Takes the probe on until it is through, the output is full or others should have their turn. A step puts out two batches at
+    /// most.
     fn go_on(&mut self, mut probe: Probe, mut candidates: Candidates, output: &mut Output) -> Result<Flow> {
         let index = self.index()?;
-        while !output.is_full() {
+        for _ in 0..CHUNKS_A_STEP {
+            if output.is_full() {
+                break;
+            }
             match candidates {
                 Candidates::More => candidates = self.meet(&mut probe, &index, output)?,
                 Candidates::Last => {
