@@ -57,6 +57,23 @@ pub struct JoinInput {
 ///
 /// Both inputs have to be partitioned by the key columns. The watermark below is the lower of the watermark above and of what
 /// frees either side, because a pair can be as old as its older row (semantics of Spark 3.5 and later).
+///
+/// ```
+/// use millstream::connector::SourceFactory;
+/// use millstream::operator::{JoinKey, JoinSpec, StreamJoin};
+/// use millstream::prelude::*;
+///
+/// let (old, new) = (TextFiles::new("assets/lines"), TextFiles::new("assets/lines"));
+/// let keys = vec![JoinKey { left: 0, right: 0, null_safe: false }];
+/// let spec = JoinSpec::new(JoinType::Inner, keys, &old.schema(), &new.schema());
+/// let mut topology = Topology::builder("same-lines");
+/// let (old, new) = (topology.source("old", old), topology.source("new", new));
+/// let same = topology.operator("same", StreamJoin::new(spec));
+/// let same = same.partitioned_together([(old, vec![0]), (new, vec![0])]);
+/// topology.sink("print", Console::new()).after(same);
+/// println!("{}", topology.build()?);
+/// # Ok::<(), millstream::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct StreamJoin {
     spec: JoinSpec,
