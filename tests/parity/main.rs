@@ -24,9 +24,13 @@ mod pipeline;
 mod render;
 
 use std::collections::BTreeSet;
+use std::thread;
 
 use feed::Run;
 use golden::Case;
+
+/// How many cases of a group go at a time.
+const SHARES: usize = 4;
 
 /// Every parallelism, with the seed of the cuts; seed 0 leaves the rows of a step in one batch.
 const RUNS: [Run; 4] = [
@@ -53,7 +57,14 @@ groups! {
 
 /// Runs the cases of a group and fails with everything that differs.
 fn check(group: &str) {
-    let failures: Vec<String> = golden::wanted(group).iter().flat_map(differences).collect();
+    let cases = golden::wanted(group);
+    // A large group would otherwise keep one core busy long after the others are done.
+    let share = cases.len().div_ceil(SHARES).max(1);
+    let failures: Vec<String> = thread::scope(|scope| {
+        let start = |cases| scope.spawn(move || <[Case]>::iter(cases).flat_map(differences).collect::<Vec<_>>());
+        let shares: Vec<_> = cases.chunks(share).map(start).collect();
+        shares.into_iter().flat_map(|share| share.join().unwrap()).collect()
+    });
     let count = failures.len();
     assert!(failures.is_empty(), "{count} differences from Spark in `{group}`:\n\n{}", failures.join("\n\n"));
 }
