@@ -201,3 +201,44 @@ fn what_bounds_each_side_is_told_before_the_query_runs() {
         .filter("eventTime >= postTime AND eventTime <= postTime + interval 1 hour");
     assert_says(&later.explain().unwrap(), &["left side: rows of the last 1 hour + 10 minutes"]);
 }
+
+#[test]
+fn a_condition_that_null_can_fulfil_loses_no_row() {
+    let session = session(1);
+    let (left, right) =
+        (MemoryStream::new(&session, "k BIGINT, v STRING"), MemoryStream::new(&session, "j BIGINT, w STRING"));
+    let joined = left.to_df().join(&right.to_df(), "k = j AND (v IS NOT NULL) = (w IS NOT NULL)", JoinType::Inner);
+    let query = into_memory(&joined, "joined", OutputMode::Append);
+    for stream in [&left, &right] {
+        let rows = session.sql("SELECT bigint(a) AS a, b FROM (VALUES (1, NULL), (2, 'x')) AS t(a, b)");
+        for batch in rows.collect().unwrap() {
+            stream.add_rows(batch.columns().to_vec()).unwrap();
+        }
+    }
+    query.process_all_available().unwrap();
+    assert_eq!(sorted(&session.table("joined")), ["1|NULL|1|NULL", "2|x|2|x"]);
+    query.stop().unwrap();
+}
+
+#[test]
+fn keys_that_are_computed_stand_beside_columns_of_any_name() {
+    let session = session(2);
+    let table = session.sql("SELECT 'A' AS key, bigint(1) AS x");
+    let stream = MemoryStream::new(&session, "key STRING, y BIGINT");
+    let other = MemoryStream::new(&session, "key STRING, z BIGINT");
+    let (table, left, right) = (table.alias("t"), stream.to_df().alias("l"), other.to_df().alias("r"));
+    let with_table = table.join(&left, "lower(t.key) = lower(l.key) AND t.x + 0 = l.y + 0", JoinType::Inner);
+    let of_streams = left.join(&right, "lower(l.key) = lower(r.key) AND l.y + 0 = r.z + 0", JoinType::Inner);
+    let queries = [
+        into_memory(&with_table.select(["t.key", "l.key"]), "with_table", OutputMode::Append),
+        into_memory(&of_streams.select(["l.key", "r.key"]), "of_streams", OutputMode::Append),
+    ];
+    stream.add_rows([strings(&["a", "b"]), numbers(&[1, 1])]).unwrap();
+    other.add_rows([strings(&["A", "A"]), numbers(&[1, 2])]).unwrap();
+    for query in queries {
+        query.process_all_available().unwrap();
+        query.stop().unwrap();
+    }
+    assert_eq!(sorted(&session.table("with_table")), ["A|a"]);
+    assert_eq!(sorted(&session.table("of_streams")), ["a|A"]);
+}

@@ -17,6 +17,7 @@ use datafusion::logical_expr::{
 
 use super::checks::is_streaming;
 use super::event_time::{as_deduplicate, as_watermark};
+use super::join::conjuncts;
 use super::translated;
 use crate::error::Result;
 
@@ -39,7 +40,7 @@ fn inferred(join: &Join) -> datafusion::common::Result<TypedPlan> {
         TypedJoin::Left | TypedJoin::LeftAnti => (false, true),
         _ => (false, false),
     };
-    let own = condition(join);
+    let own = conjuncts(join);
     let mut all: Vec<TypedExpr> = constraints(&join.left);
     all.extend(constraints(&join.right));
     all.extend(own.iter().cloned());
@@ -52,13 +53,6 @@ fn inferred(join: &Join) -> datafusion::common::Result<TypedPlan> {
         new.right = filtered(&join.right, &all, &own)?.into();
     }
     Ok(TypedPlan::Join(new))
-}
-
-/// The conjuncts of a join's condition.
-fn condition(join: &Join) -> Vec<TypedExpr> {
-    let keys = join.on.iter().map(|(left, right)| left.clone().eq(right.clone()));
-    let filter = join.filter.iter().flat_map(split_conjunction).cloned();
-    keys.chain(filter).collect()
 }
 
 /// What holds for every row of `plan`.
@@ -78,7 +72,7 @@ fn constraints(plan: &TypedPlan) -> Vec<TypedExpr> {
             renamed(&below, aggregate.group_expr.iter().zip(aggregate.schema.columns()))
         }
         TypedPlan::Join(join) => {
-            let (mut left, right, own) = (constraints(&join.left), constraints(&join.right), condition(join));
+            let (mut left, right, own) = (constraints(&join.left), constraints(&join.right), conjuncts(join));
             match join.join_type {
                 TypedJoin::Inner => left.into_iter().chain(right).chain(own).collect(),
                 TypedJoin::LeftSemi => {
@@ -167,21 +161,29 @@ fn reads_only(expr: &TypedExpr, schema: &DFSchema) -> bool {
     !read.is_empty() && read.iter().all(|column| schema.maybe_index_of_column(column).is_some())
 }
 
-/// The columns that cannot be null where `expr` is true.
-fn not_null(expr: &TypedExpr, columns: &mut HashSet<Column>) {
+/// The columns that cannot be null where `conjunct` is true.
+fn not_null(conjunct: &TypedExpr, columns: &mut HashSet<Column>) {
+    match conjunct {
+        TypedExpr::IsNotNull(inner) => read_by(inner, columns),
+        _ => read_by(conjunct, columns),
+    }
+}
+
+/// The columns that cannot be null where `expr` is not. Inside an expression `IS NOT NULL` is never null, so it says nothing.
+fn read_by(expr: &TypedExpr, columns: &mut HashSet<Column>) {
     match expr {
         TypedExpr::Column(column) => {
             columns.insert(column.clone());
         }
         TypedExpr::BinaryExpr(BinaryExpr { left, op, right }) if is_null_intolerant(*op) => {
-            not_null(left, columns);
-            not_null(right, columns);
+            read_by(left, columns);
+            read_by(right, columns);
         }
-        TypedExpr::IsNotNull(inner) | TypedExpr::Not(inner) | TypedExpr::Negative(inner) => not_null(inner, columns),
-        TypedExpr::Cast(cast) => not_null(&cast.expr, columns),
-        TypedExpr::Alias(alias) => not_null(&alias.expr, columns),
+        TypedExpr::Not(inner) | TypedExpr::Negative(inner) => read_by(inner, columns),
+        TypedExpr::Cast(cast) => read_by(&cast.expr, columns),
+        TypedExpr::Alias(alias) => read_by(&alias.expr, columns),
         TypedExpr::ScalarFunction(function) if NULL_INTOLERANT.contains(&function.func.name()) => {
-            function.args.iter().for_each(|argument| not_null(argument, columns));
+            function.args.iter().for_each(|argument| read_by(argument, columns));
         }
         _ => {}
     }

@@ -27,6 +27,16 @@ pub(in crate::plan::datafusion) struct JoinParts {
 
 /// Takes the condition of `join` apart; all parts together are as true as the whole. A literal TRUE is left out.
 pub(in crate::plan::datafusion) fn parts(join: &Join) -> JoinParts {
+    let sides = Sides { left: join.left.schema(), right: join.right.schema() };
+    let mut parts = JoinParts::default();
+    for conjunct in conjuncts(join) {
+        sides.add(conjunct, &mut parts);
+    }
+    parts
+}
+
+/// What has to hold for a pair: the equalities of `join` and the conjuncts of its filter.
+pub(in crate::plan::datafusion) fn conjuncts(join: &Join) -> Vec<TypedExpr> {
     let equal = match join.null_equality {
         NullEquality::NullEqualsNothing => Operator::Eq,
         NullEquality::NullEqualsNull => Operator::IsNotDistinctFrom,
@@ -38,12 +48,7 @@ pub(in crate::plan::datafusion) fn parts(join: &Join) -> JoinParts {
     if let Some(filter) = &join.filter {
         split(filter, &mut conjuncts);
     }
-    let sides = Sides { left: join.left.schema(), right: join.right.schema() };
-    let mut parts = JoinParts::default();
-    for conjunct in conjuncts {
-        sides.add(conjunct, &mut parts);
-    }
-    parts
+    conjuncts
 }
 
 /// Adds the conjuncts of `condition`.

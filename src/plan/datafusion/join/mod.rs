@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::operator::JoinType;
 
 pub(in crate::plan::datafusion) use bounds::{BoundValue, SideBound, bounds};
-pub(in crate::plan::datafusion) use conditions::{JoinParts, KeyPair, parts};
+pub(in crate::plan::datafusion) use conditions::{JoinParts, KeyPair, conjuncts, parts};
 pub(in crate::plan::datafusion) use remedy::remedy;
 
 /// Whether rows of streams come in on both sides.

@@ -6,12 +6,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, FieldRef, Schema};
+use arrow::datatypes::{FieldRef, Schema};
 use datafusion::common::{Column, DFSchema};
-use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
-    Expr as TypedExpr, ExprSchemable, Join, JoinType as TypedJoin, LogicalPlan as TypedPlan,
+    Expr as TypedExpr, Join, JoinType as TypedJoin, LogicalPlan as TypedPlan, LogicalPlanBuilder,
 };
 
 use super::super::checks::is_streaming;
@@ -22,8 +21,7 @@ use super::{Lowering, compile, index_of, nullable, translated, unaliased};
 use crate::connector::BatchTable;
 use crate::error::{Error, Result};
 use crate::operator::{
-    ExpressionRef, JoinBound, JoinColumn, JoinCondition, JoinInput, JoinKey, JoinSide, JoinSpec, Project, StaticJoin,
-    StreamJoin,
+    JoinBound, JoinColumn, JoinCondition, JoinInput, JoinKey, JoinSide, JoinSpec, StaticJoin, StreamJoin,
 };
 use crate::plan::topology::NodeId;
 
@@ -97,37 +95,15 @@ impl Lowering {
         Ok(self.builder.operator(name, operator).reading(Arc::new(rows)).after(stream.node))
     }
 
-    /// Lowers an input; keys that are no columns are computed behind its columns.
+    /// Lowers an input with its keys.
     fn side(&mut self, plan: &TypedPlan, parts: &JoinParts, side: JoinSide) -> Result<Side> {
-        let node = self.relation(plan)?;
-        let schema = plan.schema();
-        let mut columns: Vec<(FieldRef, ExpressionRef)> = Vec::new();
-        let mut keys = Vec::new();
-        for KeyPair { left, right, .. } in &parts.keys {
-            let key = unaliased(side.of(left, right));
-            if let TypedExpr::Column(column) = key {
-                keys.push(index_of(plan, &column.name)?);
-                continue;
-            }
-            let name = format!("key#{}", columns.len());
-            let data_type = key.get_type(schema).map_err(translated)?;
-            keys.push(schema.fields().len() + columns.len());
-            columns.push((Arc::new(Field::new(name, data_type, true)), compile(key, schema)?));
-        }
-        if columns.is_empty() {
-            return Ok(Side { node, keys });
-        }
-        let mut all: Vec<(FieldRef, ExpressionRef)> = Vec::new();
-        for (column, field) in schema.columns().into_iter().zip(schema.fields()) {
-            all.push((nullable(field), compile(&TypedExpr::Column(column), schema)?));
-        }
-        all.extend(columns);
-        let node = self.after("project", Project::new(all), node);
-        Ok(Side { node, keys })
+        let (plan, keys) = with_keys(plan, parts, side)?;
+        Ok(Side { node: self.relation(&plan)?, keys })
     }
 }
 
-/// A static input with its keys; those that are no columns are computed behind its own.
+/// An input and for each key its column; keys that are no columns are computed behind the input's own, under names that no column
+/// has.
 fn with_keys(plan: &TypedPlan, parts: &JoinParts, side: JoinSide) -> Result<(TypedPlan, Vec<usize>)> {
     let mut exprs: Vec<TypedExpr> = plan.schema().columns().into_iter().map(TypedExpr::Column).collect();
     let mut keys = Vec::new();
@@ -136,8 +112,8 @@ fn with_keys(plan: &TypedPlan, parts: &JoinParts, side: JoinSide) -> Result<(Typ
         if let TypedExpr::Column(column) = key {
             keys.push(index_of(plan, &column.name)?);
         } else {
-            keys.push(exprs.len());
-            exprs.push(key.clone().alias(format!("key#{}", keys.len())));
+            exprs.push(key.clone().alias(format!("#join_key_{}", keys.len())));
+            keys.push(exprs.len() - 1);
         }
     }
     if exprs.len() == plan.schema().fields().len() {
