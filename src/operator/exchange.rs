@@ -194,18 +194,20 @@ impl Operator for Exchange {
 
 /// The same rows without a share in the text buffers of the batch they were taken from, which a few waiting rows would
 /// keep in memory.
-fn compacted(piece: &RecordBatch) -> Result<RecordBatch> {
-    let compact = |column: &ArrayRef| -> ArrayRef {
-        match column.data_type() {
-            DataType::Utf8View => Arc::new(column.as_string_view().gc()),
-            DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
-            _ => column.clone(),
-        }
-    };
+pub(super) fn compacted(piece: &RecordBatch) -> Result<RecordBatch> {
     if piece.num_columns() == 0 {
         return Ok(piece.clone());
     }
-    Ok(RecordBatch::try_new(piece.schema(), piece.columns().iter().map(compact).collect())?)
+    Ok(RecordBatch::try_new(piece.schema(), piece.columns().iter().map(compacted_column).collect())?)
+}
+
+/// The same values, with the text of these only.
+pub(super) fn compacted_column(column: &ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::Utf8View => Arc::new(column.as_string_view().gc()),
+        DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+        _ => Arc::clone(column),
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray};
+use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType};
 
 use super::project::one_input;
@@ -144,6 +145,16 @@ pub(crate) fn judged_times(column: &ArrayRef) -> Result<TimestampMicrosecondArra
         Some(times) => Ok(times.clone()),
         None => window_part(column, "end"),
     }
+}
+
+/// The rows whose time is at or before a watermark of so many milliseconds; `None` if there are none. A null time is never late.
+pub(crate) fn late_rows(times: &TimestampMicrosecondArray, late_ms: i64) -> Option<BooleanBuffer> {
+    let limit = late_ms.saturating_mul(1000);
+    if times.values().iter().all(|time| *time > limit) {
+        return None;
+    }
+    let late = BooleanBuffer::collect_bool(times.len(), |row| times.is_valid(row) && times.value(row) <= limit);
+    (late.count_set_bits() > 0).then_some(late)
 }
 
 /// The `start` or `end` of windows; null where the window is.

@@ -182,11 +182,11 @@ fn the_topology_says_what_is_joined_and_when_it_is_freed() {
 #[test]
 fn what_bounds_each_side_is_told_before_the_query_runs() {
     let videos = Videos::new(1);
-    let bounded = videos.joined(JoinType::Left).explain().unwrap();
-    assert_says(
-        &bounded,
-        &["left join by id: left side: rows of the last 1 hour + 10 minutes; right side: rows of the last 10 minutes"],
-    );
+    let seen = videos.interactions.to_df().with_watermark("eventTime", "20 minutes");
+    let posted = videos.postings.to_df().with_watermark("postTime", "10 minutes");
+    let bounded = posted.join(&seen, WITHIN_AN_HOUR, JoinType::Left).explain().unwrap();
+    let (left, right) = ("left side: rows of the last 1 hour + 20 minutes", "right side: rows of the last 20 minutes");
+    assert_says(&bounded, &[&format!("left join by id: {left}; {right}")]);
     let (postings, interactions) = (videos.postings.to_df(), videos.interactions.to_df());
     let forever = postings.join(&interactions, "id = videoId", JoinType::Inner).explain().unwrap();
     assert_says(
@@ -223,7 +223,8 @@ fn a_condition_that_null_can_fulfil_loses_no_row() {
 #[test]
 fn keys_that_are_computed_stand_beside_columns_of_any_name() {
     let session = session(2);
-    let table = session.sql("SELECT 'A' AS key, bigint(1) AS x");
+    // The first column of the plan, which a name such as `key#1` would hit.
+    let table = session.create_data_frame(session.sql("SELECT 'A' AS key, bigint(1) AS x").collect().unwrap());
     let stream = MemoryStream::new(&session, "key STRING, y BIGINT");
     let other = MemoryStream::new(&session, "key STRING, z BIGINT");
     let (table, left, right) = (table.alias("t"), stream.to_df().alias("l"), other.to_df().alias("r"));

@@ -4,16 +4,15 @@
 
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, TimestampMicrosecondArray};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, TimestampMicrosecondArray};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
-use super::micros;
 use crate::error::{Error, Result};
 use crate::operator::project::one_input;
-use crate::operator::watermark::{is_event_time, judged_times};
+use crate::operator::watermark::{is_event_time, judged_times, late_rows};
 use crate::operator::{Batch, DroppedRows, Output, Watermark, reason};
 use crate::protocol::key_group::hash_rows_into;
 use crate::state::KeyTable;
@@ -122,17 +121,9 @@ impl Arrivals {
 
     fn without_late(self, late_ms: i64, output: &mut Output) -> Result<Self> {
         let Some(times) = &self.times else { return Ok(self) };
-        let limit = micros(late_ms);
-        if times.values().iter().all(|time| *time > limit) {
-            return Ok(self);
-        }
-        let is_late = |row| times.is_valid(row) && times.value(row) <= limit;
-        let late = BooleanBuffer::collect_bool(times.len(), is_late);
-        if late.count_set_bits() == 0 {
-            return Ok(self);
-        }
-        let late_rows = self.only(late.clone())?;
-        let (records, times) = (late_rows.records, late_rows.times);
+        let Some(late) = late_rows(times, late_ms) else { return Ok(self) };
+        let dropped = self.only(late.clone())?;
+        let (records, times) = (dropped.records, dropped.times);
         output.drop_rows(DroppedRows { reason: reason::LATE, records, times, watermark_ms: Some(late_ms) });
         self.only(!&late)
     }

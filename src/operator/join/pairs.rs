@@ -17,7 +17,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::{JoinSide, JoinSpec};
 use crate::error::{Error, Result};
-use crate::operator::EpochTime;
+use crate::operator::{EpochTime, ExpressionRef};
 use crate::protocol::key_group::float_word;
 use crate::types::type_name;
 
@@ -215,10 +215,7 @@ impl Joiner {
         let options = RecordBatchOptions::new().with_row_count(Some(pairs.len()));
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let candidates = RecordBatch::try_new_with_options(Arc::clone(&condition.schema), columns, &options)?;
-        let result = condition.expression.evaluate(&candidates, time)?;
-        let wrong = || format!("a join's condition must be BOOLEAN, not {}", type_name(result.data_type()));
-        let result = result.as_boolean_opt().ok_or_else(|| Error::plan(wrong()))?;
-        pairs.retain_true(&true_bits(result));
+        pairs.retain_true(&true_rows(&condition.expression, &candidates, time)?);
         Ok(())
     }
 
@@ -299,6 +296,16 @@ fn is_word(data_type: &DataType) -> bool {
     data_type.is_integer()
         || matches!(data_type, DataType::Boolean | DataType::Float32 | DataType::Float64)
         || matches!(data_type, DataType::Date32 | DataType::Date64 | DataType::Timestamp(..) | DataType::Time64(_))
+}
+
+/// The rows for which a join's condition is true.
+///
+/// # Errors
+/// When it cannot be computed, or is no BOOLEAN.
+pub(super) fn true_rows(condition: &ExpressionRef, records: &RecordBatch, time: EpochTime) -> Result<BooleanBuffer> {
+    let result = condition.evaluate(records, time)?;
+    let wrong = || format!("a join's condition must be BOOLEAN, not {}", type_name(result.data_type()));
+    Ok(true_bits(result.as_boolean_opt().ok_or_else(|| Error::plan(wrong()))?))
 }
 
 fn true_bits(array: &BooleanArray) -> BooleanBuffer {

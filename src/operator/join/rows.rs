@@ -14,18 +14,17 @@
 //! roughly in the order of time, so pages are slices of time that happen to overlap; a page that is kept half dead by stragglers
 //! gives these to the youngest page. Freeing a row is unlinking it, whatever the length of its chain.
 
-use std::sync::Arc;
-
-use arrow::array::{Array, ArrayRef, AsArray, new_empty_array};
+use arrow::array::{Array, ArrayRef, new_empty_array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::{concat_batches, interleave};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use super::pairs::{Chains, NO_ROW, StoredRows};
 use crate::error::{Error, Result};
+use crate::operator::exchange::compacted;
 use crate::state::spread;
 
 /// How many rows a page holds, as a power of two; few in tests, so that there are many pages.
@@ -486,18 +485,6 @@ impl StoredRows for SideRows {
     }
 }
 
-/// The same rows without the memory that others left behind: views of text keep whole blocks of a source alive.
-fn compacted(records: &RecordBatch) -> Result<RecordBatch> {
-    let compact = |column: &ArrayRef| match column.data_type() {
-        DataType::Utf8View => Arc::new(column.as_string_view().gc()) as ArrayRef,
-        DataType::BinaryView => Arc::new(column.as_binary_view().gc()) as ArrayRef,
-        _ => Arc::clone(column),
-    };
-    let columns = records.columns().iter().map(compact).collect();
-    let options = RecordBatchOptions::new().with_row_count(Some(records.num_rows()));
-    Ok(RecordBatch::try_new_with_options(records.schema(), columns, &options)?)
-}
-
 fn lost() -> Error {
     Error::internal("a page of a join's rows is gone")
 }
@@ -512,7 +499,9 @@ fn row_number(page: usize, place: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Int64Array, StringViewArray};
+    use std::sync::Arc;
+
+    use arrow::array::{AsArray, Int64Array, StringViewArray};
 
     use super::*;
     use crate::protocol::key_group::hash_rows;

@@ -24,6 +24,7 @@ use arrow::record_batch::RecordBatch;
 use super::pairs::{Chains, NO_ROW, StoredRows, equal_rows};
 use crate::clock::lock;
 use crate::error::{Error, Result};
+use crate::operator::exchange::compacted_column;
 use crate::protocol::key_group::hash_rows_into;
 use crate::types::type_name;
 
@@ -257,7 +258,7 @@ impl StoredRows for PutOut<'_> {
 
     fn gather(&self, column: usize, places: &UInt32Array) -> Result<ArrayRef> {
         let values = self.0.gather(column, places)?;
-        Ok(if self.0.is_heavy[column] { compacted(values) } else { values })
+        Ok(if self.0.is_heavy[column] { compacted_column(&values) } else { values })
     }
 }
 
@@ -306,7 +307,7 @@ fn in_order(pieces: &[ArrayRef], data_type: &DataType, order: Option<&UInt32Arra
         Some(order) => take(&column, order, None)?,
         None => column,
     };
-    Ok(compacted(column))
+    Ok(compacted_column(&column))
 }
 
 /// Leaves out rows that have the hash and the keys of the row before.
@@ -342,14 +343,6 @@ fn directory(hashes: &[u64]) -> (Vec<u32>, u32) {
 /// The bytes of text that a column keeps beside its rows.
 fn text_bytes(column: &ArrayRef) -> usize {
     column.as_string_view_opt().map_or(0, |texts| texts.data_buffers().iter().map(Buffer::len).sum())
-}
-
-/// The same values, with the text of these only.
-fn compacted(column: ArrayRef) -> ArrayRef {
-    match column.as_string_view_opt() {
-        Some(texts) if !texts.data_buffers().is_empty() => Arc::new(texts.gc()),
-        _ => column,
-    }
 }
 
 #[cfg(test)]

@@ -15,14 +15,14 @@ use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
-use super::pairs::{CHUNKS_A_STEP, Candidates, Joiner, Pairs, Probe};
+use super::pairs::{CHUNKS_A_STEP, Candidates, Joiner, Pairs, Probe, StoredRows, true_rows};
 use super::rows::{Expired, NEVER, NewRows, SideRows};
 use super::{JoinSide, JoinSpec, JoinType};
 use crate::error::{Error, Result};
-use crate::operator::watermark::{is_event_time, judged_times};
+use crate::operator::watermark::{is_event_time, judged_times, late_rows};
 use crate::operator::{
     Balance, Barrier, Batch, DroppedRows, EpochTime, ExpressionRef, Flow, Micros, Operator, OperatorContext,
-    OperatorStats, Output, SideStats, Watermark, reason,
+    OperatorStats, Output, SideStats, StateDelta, Watermark, reason,
 };
 use crate::protocol::key_group::hash_rows_into;
 use crate::types::type_name;
@@ -241,14 +241,7 @@ impl State {
     ) -> Result<(RecordBatch, Option<BooleanBuffer>)> {
         let (Some(column), Some(watermark)) = (column, self.time.here) else { return Ok((batch, None)) };
         let times = judged_times(batch.column(column))?;
-        let limit = watermark.late_ms.saturating_mul(1000);
-        if times.values().iter().all(|time| *time > limit) {
-            return Ok((batch, None));
-        }
-        let late = BooleanBuffer::collect_bool(times.len(), |row| times.is_valid(row) && times.value(row) <= limit);
-        if late.count_set_bits() == 0 {
-            return Ok((batch, None));
-        }
+        let Some(late) = late_rows(&times, watermark.late_ms) else { return Ok((batch, None)) };
         self.drop_late(side, &batch, &times, late.clone(), watermark.late_ms, output)?;
         let kept = !&late;
         Ok((filter_record_batch(&batch, &BooleanArray::new(kept.clone(), None))?, Some(kept)))
@@ -288,10 +281,7 @@ impl State {
         output: &mut Output,
     ) -> Result<(RecordBatch, Option<BooleanBuffer>)> {
         let Some(condition) = condition else { return Ok((batch, None)) };
-        let result = condition.evaluate(&batch, self.time)?;
-        let wrong = || format!("a join's condition must be BOOLEAN, not {}", type_name(result.data_type()));
-        let result = result.as_boolean_opt().ok_or_else(|| Error::plan(wrong()))?;
-        let keep = result.nulls().map_or_else(|| result.values().clone(), |nulls| result.values() & nulls.inner());
+        let keep = true_rows(condition, &batch, self.time)?;
         if keep.count_set_bits() == batch.num_rows() {
             return Ok((batch, None));
         }
@@ -415,16 +405,18 @@ impl State {
     }
 
     fn alone(&self, side: JoinSide, expired: &Expired) -> Result<RecordBatch> {
-        use super::pairs::StoredRows;
         let rows = self.rows(side);
         let places = rows.places(&expired.unmatched);
         self.joiner.alone(side, expired.unmatched.len(), |column| rows.gather(column, &places))
     }
 }
 
-/// The hashes of the rows that were kept.
-fn only(hashes: &[u64], kept: &BooleanBuffer) -> Arc<[u64]> {
-    kept.set_indices().map(|row| hashes[row]).collect()
+/// The hashes of the rows that were kept, which are all where it does not say.
+fn only(hashes: Option<Arc<[u64]>>, kept: Option<&BooleanBuffer>) -> Option<Arc<[u64]>> {
+    match (hashes, kept) {
+        (Some(hashes), Some(kept)) => Some(kept.set_indices().map(|row| hashes[row]).collect()),
+        (hashes, _) => hashes,
+    }
 }
 
 impl StreamJoin {
@@ -434,15 +426,13 @@ impl StreamJoin {
         let keys = self.spec.key_columns(side);
         let has_exchanged_keys = self.has_exchanged_keys;
         let state = self.state()?;
-        state.balance.absorbed += batch.rows() as u64;
-        let before = batch.rows();
         let Batch { records, hashes } = batch;
-        let mut hashes = hashes.filter(|_| has_exchanged_keys);
+        let hashes = hashes.filter(|_| has_exchanged_keys);
         let (records, kept) = state.without_late(side, records, input.event_time, output)?;
-        state.balance.absorbed -= (before - records.num_rows()) as u64;
-        hashes = hashes.map(|hashes| kept.as_ref().map_or_else(|| Arc::clone(&hashes), |kept| only(&hashes, kept)));
+        state.balance.absorbed += records.num_rows() as u64;
+        let hashes = only(hashes, kept.as_ref());
         let (records, kept) = state.with_condition(side, records, input.condition.as_ref(), output)?;
-        hashes = hashes.map(|hashes| kept.as_ref().map_or_else(|| Arc::clone(&hashes), |kept| only(&hashes, kept)));
+        let hashes = only(hashes, kept.as_ref());
         let hashes = hashes.unwrap_or_else(|| {
             let columns: Vec<ArrayRef> = keys.iter().map(|key| Arc::clone(records.column(*key))).collect();
             hash_rows_into(&columns, &mut state.hashes);
@@ -545,6 +535,11 @@ impl Operator for StreamJoin {
 
     fn on_barrier(&mut self, _: &Barrier, output: &mut Output) -> Result<Flow> {
         self.expire(JoinSide::Left, output)
+    }
+
+    /// Its rows have no form yet in which they could be kept: it says so rather than come back without them.
+    fn snapshot(&mut self) -> Result<Option<StateDelta>> {
+        Err(Error::state("the rows of a join of streams cannot be kept in a checkpoint yet; run the query without one"))
     }
 
     fn uses_watermark(&self) -> bool {
