@@ -136,7 +136,18 @@ impl DataFrame {
         self.group_by(()).agg(columns)
     }
 
-    /// Pairs of rows of both tables that fulfil a condition.
+    /// Pairs of rows of both tables for which `on` is true, and by `kind` rows without a partner beside nulls (Spark's guide, "Join
+    /// Operations"). A condition that is null is not true: `=` never matches null, `<=>` does. The columns are those of both
+    /// tables, of a semi or anti join those of this one.
+    ///
+    /// A stream and a static table: inner, the stream's side kept (left or right), semi and anti with the stream on the left; in
+    /// every output mode. The table is read again between two epochs when it has changed.
+    ///
+    /// Two streams: inner, left, right, full and left semi, in append mode, with at least one equality between the sides. Rows
+    /// wait for partners; a watermark frees them if the time it stands on is among the equalities, or if `on` gives a lower limit of their
+    /// own time by the other side's, such as `eventTime >= postTime AND eventTime <= postTime + interval 1 hour`, of which each
+    /// half bounds one side. Times count by the millisecond, in UTC. A row of a kept side comes out beside nulls when it is freed;
+    /// one whose time is null never is. `explain()` tells the bounds. What cannot run is refused at `start()`, with the line of this call.
     #[track_caller]
     pub fn join(&self, other: &Self, on: impl IntoCondition, kind: JoinType) -> Self {
         let (right, on) = (other.plan.clone(), JoinOn::Condition(on.into_condition()));
@@ -150,7 +161,7 @@ impl DataFrame {
         self.grown(|left| Relation::Join { left, right, on, kind })
     }
 
-    /// Every row beside every row of the other table.
+    /// Every row beside every row of the other table. Two streams cannot be joined so.
     #[track_caller]
     pub fn cross_join(&self, other: &Self) -> Self {
         let right = other.plan.clone();

@@ -14,7 +14,7 @@ use crate::observability::{
     EventTimeStats, OperatorRows, QueryIdleEvent, QueryStartedEvent, QueryTerminatedEvent, SinkProgress,
     SourceProgress, StateOperatorProgress, StreamingQueryProgress, WatermarkNodeStatus, WatermarkStatus,
 };
-use crate::operator::{SideStats, reason};
+use crate::operator::reason;
 use crate::task::{TaskId, TaskReport};
 
 /// Which tasks belong to which source, operator or sink.
@@ -230,16 +230,7 @@ fn state_operators(epoch: &FinishedEpoch, roles: &Roles) -> Vec<StateOperatorPro
         let is_deduplication = acks(epoch, tasks).any(|ack| ack.report.operator.drops_duplicates);
         let mut custom_metrics: BTreeMap<String, u64> =
             is_deduplication.then(|| ("numDroppedDuplicateRows".to_string(), duplicates)).into_iter().collect();
-        if acks(epoch, tasks).any(|ack| ack.report.operator.sides.is_some()) {
-            let side = |report: &TaskReport, side: usize| {
-                report.operator.sides.map_or_else(SideStats::default, |sides| sides[side])
-            };
-            for (index, name) in ["left", "right"].into_iter().enumerate() {
-                let rows = total(epoch, tasks, |report| side(report, index).rows);
-                let bytes = total(epoch, tasks, |report| side(report, index).bytes);
-                custom_metrics.extend([(format!("{name}Rows"), rows), (format!("{name}Bytes"), bytes)]);
-            }
-        }
+        custom_metrics.extend(side_metrics(epoch, tasks));
         operators.push(StateOperatorProgress {
             operator_name: name.clone(),
             num_rows_total: sum(|report| report.operator.state_rows.unwrap_or(0)),
@@ -251,6 +242,18 @@ fn state_operators(epoch: &FinishedEpoch, roles: &Roles) -> Vec<StateOperatorPro
         });
     }
     operators
+}
+
+/// What a join of streams holds of each side; nothing for other operators.
+fn side_metrics(epoch: &FinishedEpoch, tasks: &[TaskId]) -> BTreeMap<String, u64> {
+    let mut metrics = BTreeMap::new();
+    for sides in acks(epoch, tasks).filter_map(|ack| ack.report.operator.sides) {
+        for (name, side) in ["left", "right"].into_iter().zip(sides) {
+            *metrics.entry(format!("{name}Rows")).or_default() += side.rows;
+            *metrics.entry(format!("{name}Bytes")).or_default() += side.bytes;
+        }
+    }
+    metrics
 }
 
 /// The accounts of the operators that keep one.
