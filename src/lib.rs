@@ -65,6 +65,7 @@ mod session;
 mod settings;
 pub mod state;
 mod static_writer;
+pub mod store;
 mod task;
 pub mod testing;
 pub mod types;

@@ -113,7 +113,7 @@ impl DataFrameWriter {
     }
 
     fn write(sink: &dyn Sink, schema: SchemaRef, batches: &[RecordBatch]) -> Result<()> {
-        let context = SinkContext { query: "write".to_string(), mode: OutputMode::Append, schema, instance: 0 };
+        let context = SinkContext::new("write", OutputMode::Append, schema);
         let mut writer = sink.open(&context)?;
         writer.begin(0)?;
         batches.iter().try_for_each(|batch| writer.write(batch))?;

@@ -27,6 +27,7 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::error::Result;
 use crate::protocol::OutputMode;
@@ -97,8 +98,9 @@ pub enum NextPoll {
 
 /// A stream of rows that can be read by ranges of offsets.
 ///
-/// The query calls, in this order: [`initial`](Self::initial) once (or continues from a stored offset), then for each
-/// epoch [`latest`](Self::latest) and [`plan`](Self::plan), and [`commit`](Self::commit) when the epoch is committed.
+/// The query calls, in this order: [`initial`](Self::initial) once, [`restore`](Self::restore) if it continues an earlier run,
+/// then for each epoch [`latest`](Self::latest), [`plan`](Self::plan) and [`save`](Self::save), and [`commit`](Self::commit) when
+/// the epoch is committed. A run that continues starts from a stored offset instead of the initial one.
 pub trait Source: Send + 'static {
     /// The columns every batch has.
     fn schema(&self) -> SchemaRef;
@@ -124,6 +126,36 @@ pub trait Source: Send + 'static {
     /// # Errors
     /// When the range is not there any more.
     fn plan(&mut self, from: &Offset, to: &Offset, parallelism: usize) -> Result<Vec<Box<dyn SplitReader>>>;
+
+    /// What a later run needs beside the offsets to plan the range after `from` up to `to` again, and to know that it was
+    /// read; it is kept in the checkpoint before the range is read. Nothing for a source whose offsets say it all.
+    ///
+    /// # Errors
+    /// When the range is not known.
+    fn save(&mut self, from: &Offset, to: &Offset) -> Result<Option<Vec<u8>>> {
+        let _ = (from, to);
+        Ok(None)
+    }
+
+    /// The same for everything up to `to`, in as few bytes as it takes: asked for now and then, in place of all that was saved
+    /// before. `None` for a source that never saves anything.
+    ///
+    /// # Errors
+    /// As [`save`](Self::save).
+    fn save_all(&mut self, to: &Offset) -> Result<Option<Vec<u8>>> {
+        let _ = to;
+        Ok(None)
+    }
+
+    /// Takes back what [`save_all`](Self::save_all) and [`save`](Self::save) gave, in order, after [`initial`](Self::initial) and
+    /// before anything else is asked.
+    ///
+    /// # Errors
+    /// When it is not of this source.
+    fn restore(&mut self, saved: &[u8]) -> Result<()> {
+        let _ = saved;
+        Ok(())
+    }
 
     /// Rows up to `through` are committed and will not be asked for again.
     ///
@@ -241,6 +273,18 @@ impl<S: Source> Source for Projected<S> {
         Ok(readers.map(cut).collect())
     }
 
+    fn save(&mut self, from: &Offset, to: &Offset) -> Result<Option<Vec<u8>>> {
+        self.source.save(from, to)
+    }
+
+    fn save_all(&mut self, to: &Offset) -> Result<Option<Vec<u8>>> {
+        self.source.save_all(to)
+    }
+
+    fn restore(&mut self, saved: &[u8]) -> Result<()> {
+        self.source.restore(saved)
+    }
+
     fn commit(&mut self, through: &Offset) -> Result<()> {
         self.source.commit(through)
     }
@@ -355,6 +399,21 @@ pub struct SinkContext {
     pub schema: SchemaRef,
     /// Which of the sink's writers this is, from 0.
     pub instance: usize,
+    /// Names the query's checkpoint: the same in every run that continues it, another for every other query.
+    pub checkpoint: Uuid,
+    /// The number of the run that continues this checkpoint, from 1. Of two processes that run at once, mistakenly, each has its
+    /// own.
+    pub generation: u64,
+    /// The number of the first epoch this run may write: one more than the last that is committed.
+    pub first_epoch: u64,
+}
+
+impl SinkContext {
+    /// The context of the only writer of a query that has no checkpoint: of a static write, or of a test.
+    pub fn new(query: impl Into<String>, mode: OutputMode, schema: SchemaRef) -> Self {
+        let query = query.into();
+        Self { query, mode, schema, instance: 0, checkpoint: Uuid::new_v4(), generation: 1, first_epoch: 0 }
+    }
 }
 
 /// What one writer has prepared for the commit of an epoch; the committer of the same sink understands it.
@@ -431,6 +490,17 @@ pub trait SinkCommitter: Send {
     /// # Errors
     /// When the target cannot be written.
     fn commit(&mut self, epoch: u64, prepared: &[Prepared]) -> Result<()>;
+
+    /// A run continues after `last` (`None`: from the beginning), whose commit was repeated just now if need be: what was staged
+    /// for that epoch or an earlier one and not committed will never be, and can go. What is staged for later epochs must stay:
+    /// another process may still be about to commit it.
+    ///
+    /// # Errors
+    /// When the target cannot be written.
+    fn recover(&mut self, last: Option<u64>) -> Result<()> {
+        let _ = last;
+        Ok(())
+    }
 }
 
 /// The committer of sinks whose rows are out once they are written.

@@ -210,13 +210,27 @@ pub trait Operator: Send + 'static {
         Ok(None)
     }
 
-    /// Takes back state that [`snapshot`](Self::snapshot) gave, in order, before the first epoch.
+    /// Takes back state that [`snapshot`](Self::snapshot) gave, in order, before the first epoch. What the watermark has made
+    /// final since may be among it; the first [`on_watermark`](Self::on_watermark) tells what.
     ///
     /// # Errors
     /// When the state is of another operator or version.
     fn restore(&mut self, part: StatePart) -> Result<()> {
         let _ = part;
         Ok(())
+    }
+
+    /// From now on all of the state counts as changed, so that the next [`snapshot`](Self::snapshot) is the whole of it: how many
+    /// small files of changes become one. False from an operator that cannot do that; its files are kept then.
+    fn save_all(&mut self) -> bool {
+        false
+    }
+
+    /// What the state means, in one line: the kind of operator, its keys, what is computed. A checkpoint keeps it, and a
+    /// restart is refused when the operator at the same place says something else. `None` is for an operator without state;
+    /// one that has [`snapshot`](Self::snapshot)s must say.
+    fn state_identity(&self) -> Option<String> {
+        None
     }
 
     /// Whether an epoch without input may free state or emit rows once the watermark has moved.

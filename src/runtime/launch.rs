@@ -130,7 +130,7 @@ fn open_sources(topology: &Topology) -> Result<Vec<Box<dyn Source>>> {
 
 fn sink_context(topology: &Topology, node: usize, query: &str, instance: usize) -> SinkContext {
     let schema = Arc::new(user_schema(&topology.nodes()[node].schema));
-    SinkContext { query: query.to_string(), mode: topology.output_mode(), schema, instance }
+    SinkContext { instance, ..SinkContext::new(query, topology.output_mode(), schema) }
 }
 
 fn sinks(topology: &Topology) -> impl Iterator<Item = (usize, &Arc<dyn Sink>)> {

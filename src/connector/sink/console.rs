@@ -215,7 +215,7 @@ mod tests {
     }
 
     fn open(console: &Console, schema: SchemaRef) -> Box<dyn SinkWriter> {
-        let context = SinkContext { query: "q".to_string(), mode: OutputMode::Append, schema, instance: 0 };
+        let context = SinkContext::new("q", OutputMode::Append, schema);
         console.open(&context).unwrap()
     }
 

@@ -382,7 +382,7 @@ mod tests {
     fn open(journal: &Journal) -> Box<dyn SinkWriter> {
         let journal = journal.clone();
         let schema = words([None, None]).schema();
-        let context = SinkContext { query: "q".to_string(), mode: OutputMode::Append, schema, instance: 2 };
+        let context = SinkContext { instance: 2, ..SinkContext::new("q", OutputMode::Append, schema) };
         ForeachSink::new(move || journal.clone()).open(&context).unwrap()
     }
 

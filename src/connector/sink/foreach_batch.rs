@@ -99,7 +99,7 @@ mod tests {
         function: impl Fn(SchemaRef, Vec<RecordBatch>, u64) -> Result<()> + Send + Sync + 'static,
     ) -> Box<dyn SinkWriter> {
         let schema = record_batch!(("n", Int64, [1])).unwrap().schema();
-        let context = SinkContext { query: "q".to_string(), mode: OutputMode::Append, schema, instance: 0 };
+        let context = SinkContext::new("q", OutputMode::Append, schema);
         ForeachBatch::new(Arc::new(function)).open(&context).unwrap()
     }
 

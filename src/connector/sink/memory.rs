@@ -251,7 +251,7 @@ mod tests {
         fn start(tables: &MemoryTables, mode: OutputMode) -> Result<Self> {
             let sink = MemorySink::new("Words", tables.clone());
             let schema = word("").schema();
-            let context = SinkContext { query: "other".to_string(), mode, schema, instance: 0 };
+            let context = SinkContext::new("other", mode, schema);
             Ok(Self { writer: sink.open(&context)?, committer: sink.committer(&context)? })
         }
 

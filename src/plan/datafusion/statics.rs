@@ -228,7 +228,7 @@ mod tests {
             let column: ArrayRef = Arc::new(Int64Array::from(numbers.to_vec()));
             let rows = RecordBatch::try_from_iter_with_nullable([("n", column, true)]).unwrap();
             let mode = OutputMode::Complete;
-            let context = SinkContext { query: String::new(), mode, schema: rows.schema(), instance: 0 };
+            let context = SinkContext::new("", mode, rows.schema());
             let mut writer = sink.open(&context).unwrap();
             writer.begin(0).unwrap();
             writer.write(&rows).unwrap();

@@ -444,7 +444,7 @@ fn pop<K: Ord + Copy, V>(queues: &mut BTreeMap<K, VecDeque<V>>, key: K) -> Optio
 
 fn context(topology: &Topology, node: usize, instance: usize) -> SinkContext {
     let schema = topology.nodes()[node].schema.clone();
-    SinkContext { query: "simulation".to_string(), mode: topology.output_mode(), schema, instance }
+    SinkContext { instance, ..SinkContext::new("simulation", topology.output_mode(), schema) }
 }
 
 fn task(topology: &Topology, spec: &TaskSpec, statics: &StaticTables, options: SimulationOptions) -> Result<SimTask> {

@@ -17,7 +17,7 @@ fn sink(format: &str, directory: &Path, pairs: &[(&str, &str)], partition_by: &[
 }
 
 fn context(batch: &RecordBatch) -> SinkContext {
-    SinkContext { query: "q".to_string(), mode: OutputMode::Append, schema: batch.schema(), instance: 3 }
+    SinkContext { instance: 3, ..SinkContext::new("q", OutputMode::Append, batch.schema()) }
 }
 
 fn prepare(writer: &mut dyn SinkWriter, epoch: u64, batches: &[RecordBatch]) -> Prepared {
