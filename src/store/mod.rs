@@ -5,9 +5,22 @@
 //! All that a checkpoint needs of a store is [`create`](CheckpointStore::create): durable, whole, and exclusive, so that of two
 //! processes that make the same object one finds out that it came second. Objects never change.
 
-use std::fmt;
+//! | location | store | what it survives |
+//! |---|---|---|
+//! | a path, `file:…` | [`LocalStore`]  | crashes of the process and of the machine |
+//! | `memory://name`  | [`MemoryStore`] | the query's end, not the process's |
 
-use crate::error::Result;
+mod local;
+mod memory;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::connector::local_path;
+use crate::error::{Error, Result};
+
+pub use local::LocalStore;
+pub use memory::MemoryStore;
 
 /// What became of a [`create`](CheckpointStore::create).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +82,20 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
     }
 }
 
+/// The store a `checkpointLocation` means.
+///
+/// # Errors
+/// When the location is empty or its scheme is not known.
+pub fn open(location: &str) -> Result<Arc<dyn CheckpointStore>> {
+    match location.split_once("://") {
+        None | Some(("file", _)) if !location.trim().is_empty() => Ok(Arc::new(LocalStore::new(local_path(location)))),
+        Some(("memory", name)) if !name.is_empty() => Ok(MemoryStore::named(name)),
+        _ => Err(Error::config(format!(
+            "checkpointLocation `{location}` is no place for a checkpoint; use a directory, or memory://name for tests"
+        ))),
+    }
+}
+
 /// Releases a store's lock when it goes.
 pub struct StoreLock(#[expect(dead_code, reason = "held for its drop")] Box<dyn Send + Sync>);
 
@@ -82,5 +109,48 @@ impl StoreLock {
 impl fmt::Debug for StoreLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("StoreLock")
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    /// What every store has to do.
+    pub(crate) fn conforms(store: &dyn CheckpointStore) {
+        assert_eq!(store.create("metadata", b"one").unwrap(), Created::New);
+        assert_eq!(store.create("metadata", b"two").unwrap(), Created::Exists);
+        assert_eq!(store.read("metadata").unwrap().unwrap(), b"one");
+        assert_eq!(store.read("commits/0").unwrap(), None);
+        assert!(store.list("commits").unwrap().is_empty());
+        let start = Barrier::new(8);
+        let race = || {
+            start.wait();
+            store.create("commits/0", format!("{:?}", thread::current().id()).as_bytes()).unwrap()
+        };
+        let won = thread::scope(|scope| {
+            let racers: Vec<_> = (0..8).map(|_| scope.spawn(race)).collect();
+            racers.into_iter().map(|racer| racer.join().unwrap()).filter(|made| *made == Created::New).count()
+        });
+        assert_eq!(won, 1);
+        assert_eq!(store.create("state/0/1-1-0.arrow", &[7; 100_000]).unwrap(), Created::New);
+        assert_eq!(store.list("state/0").unwrap(), ["1-1-0.arrow"]);
+        assert_eq!((store.list("commits").unwrap().len(), store.list("state").unwrap().len()), (1, 0));
+        store.delete("commits/0").unwrap();
+        store.delete("commits/0").unwrap();
+        assert_eq!(store.read("commits/0").unwrap(), None);
+    }
+
+    #[test]
+    fn a_location_that_is_no_store_is_refused_with_those_there_are() {
+        for location in ["", " ", "memory://", "ftp://host/x"] {
+            let error = open(location).unwrap_err().to_string();
+            assert!(error.contains("use a directory"), "{error}");
+        }
+        assert_eq!(open("file:///x/y").unwrap().location(), "/x/y");
+        assert_eq!(open("memory://a").unwrap().location(), "memory://a");
     }
 }
