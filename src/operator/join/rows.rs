@@ -490,8 +490,11 @@ impl SideRows {
         }
         page.marks[place] = before | mark::MATCHED;
         if unsaved_from > 0 && page.serial(place) < unsaved_from {
+            let bytes = page.bytes();
             page.note_changed(place);
-            if page.changed.len() == 1 {
+            let (is_first, grown) = (page.changed.len() == 1, page.bytes() - bytes);
+            self.bytes += grown;
+            if is_first {
                 self.unsaved.insert((row >> PAGE_BITS) as usize);
             }
         }
@@ -609,7 +612,10 @@ impl SideRows {
         }
         for number in std::mem::take(&mut self.unsaved) {
             let Some(page) = self.pages[number].as_deref_mut() else { continue };
-            for place in std::mem::take(&mut page.changed).into_iter().map(usize::from) {
+            let bytes = page.bytes();
+            let changed = std::mem::take(&mut page.changed);
+            self.bytes -= bytes - page.bytes();
+            for place in changed.into_iter().map(usize::from) {
                 page.marks[place] &= !mark::CHANGED;
                 if page.is_live(place) && page.serial(place) < unsaved_from {
                     changes.changed.push(page.change(place, Change::Matched));

@@ -105,12 +105,7 @@ pub(super) fn save(side: JoinSide, rows: &mut SideRows, schema: &SchemaRef, delt
     Ok(())
 }
 
-fn saved_rows(
-    side: JoinSide,
-    rows: &SideRows,
-    numbers: &[u32],
-    schema: &SchemaRef,
-) -> Result<(RecordBatch, Vec<u64>)> {
+fn saved_rows(side: JoinSide, rows: &SideRows, numbers: &[u32], schema: &SchemaRef) -> Result<(RecordBatch, Vec<u64>)> {
     let records = rows.records(numbers)?;
     let (mut hashes, mut serials, mut what) = (Vec::new(), Vec::new(), Vec::new());
     for number in numbers {

@@ -6,10 +6,12 @@ use arrow::record_batch::RecordBatch;
 use proptest::prelude::*;
 
 use super::*;
+use crate::operator::checked::restarts::{self, Subject};
 use crate::operator::{
     Balance, Barrier, BarrierKind, Batch, Checked, EpochTime, Expression, Flow, Operator, OperatorContext, Output,
     Watermark, reason,
 };
+use crate::protocol::key_group::hash_rows;
 
 /// A row of either side: key, a second key, time in microseconds, value, and a number that tells rows apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -328,7 +330,7 @@ fn case() -> impl Strategy<Value = Case> {
 fn epochs() -> impl Strategy<Value = Vec<Epoch>> {
     let rows = || prop::collection::vec(row(), 0..30);
     let epoch = (0..6_i64, rows(), rows()).prop_map(|(step, left, right)| (step, [left, right]));
-    prop::collection::vec(epoch, 1..7).prop_map(|steps| {
+    prop::collection::vec(epoch, 1..9).prop_map(|steps| {
         let (mut evict_ms, mut id) = (0, 0);
         let mut epochs = Vec::new();
         for (step, mut sides) in steps {
@@ -356,5 +358,55 @@ proptest! {
         for epoch in &epochs {
             prop_assert_eq!(run.epoch(epoch, &cuts), oracle.epoch(epoch));
         }
+    }
+}
+
+/// Which columns rows are divided by.
+fn hashes(case: &Case, rows: &RecordBatch) -> Vec<u64> {
+    let columns: Vec<ArrayRef> = case.keys().iter().map(|key| Arc::clone(rows.column(key.left))).collect();
+    hash_rows(&columns)
+}
+
+/// Epochs whose watermark is what the last one saw, as a query has it.
+fn trial(case: &Case, epochs: &[Epoch]) -> Vec<restarts::Epoch> {
+    let mut late_ms = 0;
+    let of = |epoch: &Epoch| {
+        let here = Some(Watermark { late_ms, evict_ms: epoch.evict_ms });
+        late_ms = epoch.evict_ms;
+        // Both sides in pieces, in turn.
+        let pieces = |side: usize| epoch.sides[side].chunks(7).map(move |rows| (side, batch(rows)));
+        let mut rows: Vec<_> = pieces(0).zip(pieces(1)).flat_map(|(left, right)| [left, right]).collect();
+        let done = rows.len() / 2;
+        rows.extend(pieces(0).skip(done).chain(pieces(1).skip(done)));
+        let rows = rows.into_iter().map(|(side, rows)| {
+            let hashes = hashes(case, &rows);
+            (side, rows, hashes)
+        });
+        restarts::Epoch { here, rows: rows.collect() }
+    };
+    epochs.iter().map(of).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn a_restart_changes_nothing_of_a_join(
+        case in case(),
+        epochs in epochs(),
+        turns in restarts::turns(),
+        has_watermark in prop::bool::weighted(0.9),
+        carries_hashes: bool,
+    ) {
+        let make = || -> Box<dyn Operator> {
+            let operator = case.operator();
+            Box::new(if carries_hashes { operator.with_exchanged_keys() } else { operator })
+        };
+        let subject = Subject { make: &make, inputs: vec![schema(), schema()], instances: 3, carries_hashes };
+        let mut epochs = trial(&case, &epochs);
+        if !has_watermark {
+            epochs.iter_mut().for_each(|epoch| epoch.here = None);
+        }
+        restarts::check(&subject, &epochs, &turns);
     }
 }
