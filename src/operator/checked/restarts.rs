@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use arrow::array::UInt32Array;
-use arrow::compute::take_record_batch;
+use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use arrow::util::display::array_value_to_string;
 use proptest::prelude::*;
 
@@ -240,5 +240,9 @@ fn routed(records: &RecordBatch, hashes: &[u64], instance: usize, parallelism: u
     let is_own = |row: &usize| instance_of(key_group(hashes[*row]), parallelism) == instance;
     let rows: Vec<usize> = (0..records.num_rows()).filter(is_own).collect();
     let indices: UInt32Array = rows.iter().map(|&row| u32::try_from(row).unwrap()).collect();
-    (take_record_batch(records, &indices).unwrap(), rows.iter().map(|&row| hashes[row]).collect())
+    let columns = records.columns().iter().map(|column| take(column, &indices, None).unwrap()).collect();
+    // State may have no columns at all.
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    let own = RecordBatch::try_new_with_options(records.schema(), columns, &options).unwrap();
+    (own, rows.iter().map(|&row| hashes[row]).collect())
 }
