@@ -105,7 +105,9 @@ pub(crate) fn check(subject: &Subject, epochs: &[Epoch], turns: &[Turn]) {
         if let Some(parallelism) = turn.restart {
             start += 1;
             restarted = Instances::new(subject, parallelism.min(subject.instances));
-            files.iter().for_each(|file| restarted.restore(&file.parts));
+            for file in &files {
+                restarted.restore(&file.parts);
+            }
         }
     }
 }
@@ -126,7 +128,9 @@ fn compact(subject: &Subject, epochs: &[Epoch], files: &mut Vec<File>, compactio
     let last = wanted[wanted.len() - 1];
     let epoch = if compaction.is_newest_time { newest } else { files[last].epoch };
     let mut fresh = Instances::new(subject, 1);
-    wanted.iter().for_each(|&index| fresh.restore(&files[index].parts));
+    for index in &wanted {
+        fresh.restore(&files[*index].parts);
+    }
     let parts = fresh.save_all(&epochs[epoch]);
     let file = File { start, instance, epoch: files[last].epoch, parts };
     wanted.iter().rev().for_each(|&index| drop(files.remove(index)));

@@ -114,7 +114,7 @@ impl Page {
             if next != Some(serial) {
                 self.runs.push(Run { place, serial });
             }
-            next = Some(serial + 1);
+            next = Some(serial.wrapping_add(1));
         }
     }
 
@@ -735,6 +735,7 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{AsArray, Int64Array, StringViewArray};
+    use arrow::datatypes::Int64Type;
 
     use super::*;
     use crate::protocol::key_group::hash_rows;
@@ -803,6 +804,67 @@ mod tests {
             assert_eq!(found(&rows, 10_000 + row), usize::from(row % 8 == 3), "{row}");
             assert_eq!(found(&rows, row), 0);
         }
+    }
+
+    /// The numbers of the rows told as new, and the serials of those told as changed.
+    fn told(rows: &mut SideRows) -> (Vec<i64>, Vec<(u64, Change)>) {
+        let changes = rows.take_changes();
+        let new = rows.records(&changes.new).unwrap();
+        let new = new.column(0).as_primitive::<Int64Type>().values().to_vec();
+        (new, changes.changed.iter().map(|row| (row.serial, row.what)).collect())
+    }
+
+    /// The row with this key, which only one has.
+    fn row_of(rows: &SideRows, key: i64) -> u32 {
+        rows.first(hash_rows(&[Arc::new(Int64Array::from(vec![key])) as ArrayRef])[0])
+    }
+
+    #[test]
+    fn a_snapshot_is_told_what_is_new_matched_or_removed_and_nothing_of_what_time_frees() {
+        let mut rows = SideRows::new(batch(&[]).schema());
+        store(&mut rows, &[1, 2, 3, 4, 5]);
+        assert!(!rows.mark_matched(row_of(&rows, 2)));
+        rows.remove(&[row_of(&rows, 5)]).unwrap();
+        assert_eq!(told(&mut rows), (vec![1, 2, 3, 4], vec![]));
+        store(&mut rows, &[6]);
+        for key in [1, 2, 3, 3, 6] {
+            rows.mark_matched(row_of(&rows, key));
+        }
+        rows.remove(&[row_of(&rows, 4)]).unwrap();
+        free(&mut rows, 1);
+        assert_eq!(told(&mut rows), (vec![6], vec![(3, Change::Removed), (2, Change::Matched)]));
+        assert_eq!(told(&mut rows), (vec![], vec![]));
+        rows.save_all();
+        assert_eq!(told(&mut rows), (vec![2, 3, 6], vec![]));
+        assert_eq!(told(&mut rows), (vec![], vec![]));
+    }
+
+    #[test]
+    fn rows_that_move_keep_their_serials_and_are_told_once() {
+        let mut rows = SideRows::new(batch(&[]).schema());
+        let numbers: Vec<i64> = (0..200).map(|row| if row % 8 == 3 { 10_000 + row } else { row }).collect();
+        store(&mut rows, &numbers[..100]);
+        assert_eq!(told(&mut rows).0, numbers[..100]);
+        store(&mut rows, &numbers[100..]);
+        rows.mark_matched(row_of(&rows, 10_003));
+        let stays: Vec<i64> = numbers.iter().copied().filter(|number| *number >= 10_000).collect();
+        assert_eq!(free(&mut rows, 5_000), 200 - stays.len());
+        assert_eq!(told(&mut rows), (stays[13..].to_vec(), vec![(3, Change::Matched)]));
+        for key in &stays {
+            let (_, serial, is_matched) = rows.identity(row_of(&rows, *key));
+            assert_eq!((serial, is_matched), (u64::try_from(key - 10_000).unwrap(), *key == 10_003));
+        }
+    }
+
+    #[test]
+    fn serials_of_rows_in_the_order_of_arrival_cost_next_to_nothing() {
+        let mut rows = SideRows::new(batch(&[]).schema());
+        for first in 0..100 {
+            store(&mut rows, &(first * 37..first * 37 + 37).collect::<Vec<_>>());
+            rows.take_changes();
+        }
+        let runs: usize = rows.pages.iter().flatten().map(|page| page.runs.len()).sum();
+        assert_eq!(runs, rows.pages.len());
     }
 
     #[test]

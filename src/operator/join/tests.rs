@@ -9,7 +9,7 @@ use super::*;
 use crate::operator::checked::restarts::{self, Subject};
 use crate::operator::{
     Balance, Barrier, BarrierKind, Batch, Checked, EpochTime, Expression, Flow, Operator, OperatorContext, Output,
-    Watermark, reason,
+    StatePart, Watermark, reason,
 };
 use crate::protocol::key_group::hash_rows;
 
@@ -405,8 +405,68 @@ proptest! {
         let subject = Subject { make: &make, inputs: vec![schema(), schema()], instances: 3, carries_hashes };
         let mut epochs = trial(&case, &epochs);
         if !has_watermark {
-            epochs.iter_mut().for_each(|epoch| epoch.here = None);
+            for epoch in &mut epochs {
+                epoch.here = None;
+            }
         }
         restarts::check(&subject, &epochs, &turns);
     }
+}
+
+/// A left join whose rows are freed by their time.
+fn left_join() -> Case {
+    Case {
+        kind: JoinType::Left,
+        keys: 0,
+        bounds: [Some(0), Some(-2)],
+        judges: [true, true],
+        has_condition: false,
+        own_conditions: [false, true],
+    }
+}
+
+fn opened(case: &Case, inputs: &[SchemaRef]) -> StreamJoin {
+    let mut operator = case.operator();
+    let context = OperatorContext { name: "join".into(), instance: 0, parallelism: 1, inputs: inputs.to_vec() };
+    operator.open(&context).unwrap();
+    operator
+}
+
+#[test]
+fn the_identity_tells_kind_keys_conditions_and_what_frees_rows() {
+    let columns = "key BIGINT, word STRING, time TIMESTAMP, value BIGINT, id BIGINT; event time time TIMESTAMP";
+    let left = format!("left ({columns}; freed by time TIMESTAMP at the watermark +0 ms)");
+    let right = format!("right ({columns}; freed by time TIMESTAMP at the watermark -2 ms; where Positive)");
+    let identity = |case: &Case| opened(case, &[schema(), schema()]).state_identity().unwrap();
+    assert_eq!(identity(&left_join()), format!("left join of streams on key BIGINT = key BIGINT; {left}; {right}"));
+    let both = Case { keys: 2, has_condition: true, ..left_join() };
+    let keys = "key BIGINT = key BIGINT and word STRING <=> word STRING where Less";
+    assert_eq!(identity(&both), format!("left join of streams on {keys}; {left}; {right}"));
+
+    // The planner's numbers may change.
+    let numbered = |number: usize| -> SchemaRef {
+        let name = |field: &FieldRef| field.as_ref().clone().with_name(format!("{}#{number}", field.name()));
+        Arc::new(Schema::new(schema().fields().iter().map(name).collect::<Vec<_>>()))
+    };
+    assert_eq!(
+        opened(&both, &[numbered(3), numbered(14)]).state_identity(),
+        opened(&both, &[schema(), schema()]).state_identity()
+    );
+}
+
+#[test]
+fn the_state_of_another_join_is_refused_by_its_columns() {
+    let mut operator = opened(&left_join(), &[schema(), schema()]);
+    let rows = [Row { key: Some(1), word: None, time: Some(9), value: 1, id: 1 }];
+    assert_eq!(operator.on_batch(0, batch(&rows).into(), &mut Output::default()).unwrap(), Flow::Done);
+    let (rows, hashes) = operator.snapshot().unwrap().unwrap().changed.remove(0);
+    assert_eq!(rows.schema().field(4).name(), "left.0.key");
+    let mut fields = schema().fields().to_vec();
+    fields[ID] = Arc::new(Field::new("id", DataType::Utf8View, true));
+    let mut other = opened(&left_join(), &[Arc::new(Schema::new(fields)), schema()]);
+    let error = other.restore(StatePart { rows: rows.clone(), hashes: hashes.clone() }).unwrap_err();
+    assert_eq!(error.kind(), crate::error::ErrorKind::State);
+    assert!(error.message().contains("left.4.id Utf8View"), "{error}");
+    assert!(operator.clone().restore(StatePart { rows: rows.clone(), hashes }).is_err(), "it is not open");
+    assert!(opened(&left_join(), &[schema(), schema()]).restore(StatePart { rows, hashes: vec![] }).is_err());
 }
