@@ -72,12 +72,50 @@ struct Head {
     row: u32,
 }
 
-/// Rows of a page whose serials follow each other, up to the next run.
-#[derive(Debug, Clone, Copy)]
-struct Run {
-    place: u32,
-    /// That of the row at `place`.
-    serial: u64,
+/// The serials of the rows of a page, by runs of rows whose serials follow each other.
+#[derive(Debug, Default)]
+struct Serials {
+    /// Where each run begins.
+    places: Vec<u16>,
+    /// The serial of its first row.
+    firsts: Vec<u64>,
+}
+
+impl Serials {
+    fn of(&self, place: usize) -> u64 {
+        let run = self.places.partition_point(|begin| usize::from(*begin) <= place) - 1;
+        self.after(run, place)
+    }
+
+    /// What the serial of the row at `place` is if it is in this run.
+    fn after(&self, run: usize, place: usize) -> u64 {
+        self.firsts[run].wrapping_add((place - usize::from(self.places[run])) as u64)
+    }
+
+    /// Notes the serials of the rows from `place` on, which come behind all others.
+    fn push(&mut self, place: usize, serials: impl IntoIterator<Item = u64>) {
+        for (place, serial) in (place..).zip(serials) {
+            let follows = self.places.len().checked_sub(1).is_some_and(|last| self.after(last, place) == serial);
+            if !follows {
+                self.places.extend(u16::try_from(place));
+                self.firsts.push(serial);
+            }
+        }
+    }
+
+    /// The places of those among so many rows whose serial is `first` or above.
+    fn since(&self, first: u64, rows: usize) -> impl Iterator<Item = usize> + '_ {
+        let begins = self.places.iter().map(|begin| usize::from(*begin));
+        let ends = begins.clone().skip(1).chain([rows]);
+        self.firsts.iter().zip(begins.zip(ends)).flat_map(move |(serial, (begin, end))| {
+            let skipped = usize::try_from(first.saturating_sub(*serial)).unwrap_or(usize::MAX);
+            begin.saturating_add(skipped)..end
+        })
+    }
+
+    fn bytes(&self) -> usize {
+        self.places.capacity() * size_of::<u16>() + self.firsts.capacity() * size_of::<u64>()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -89,7 +127,7 @@ struct Page {
     marks: Vec<u8>,
     /// In microseconds; empty if rows are never freed.
     times: Vec<i64>,
-    runs: Vec<Run>,
+    serials: Serials,
     /// The places of rows marked as [`mark::CHANGED`]; some may be dead.
     changed: Vec<u16>,
     live: usize,
@@ -103,19 +141,7 @@ impl Page {
 
     /// The serial of a row.
     fn serial(&self, place: usize) -> u64 {
-        let run = self.runs[self.runs.partition_point(|run| run.place as usize <= place) - 1];
-        run.serial + (place as u64 - u64::from(run.place))
-    }
-
-    /// Notes the serials of the rows from `place` on, which were appended last.
-    fn push_serials(&mut self, place: usize, serials: impl IntoIterator<Item = u64>) {
-        let mut next = self.runs.last().map(|run| run.serial + (place as u64 - u64::from(run.place)));
-        for (place, serial) in (number(place)..).zip(serials) {
-            if next != Some(serial) {
-                self.runs.push(Run { place, serial });
-            }
-            next = Some(serial.wrapping_add(1));
-        }
+        self.serials.of(place)
     }
 
     fn is_live(&self, place: usize) -> bool {
@@ -126,16 +152,6 @@ impl Page {
     fn note_changed(&mut self, place: usize) {
         self.marks[place] |= mark::CHANGED;
         self.changed.extend(u16::try_from(place));
-    }
-
-    /// The places of rows whose serial is `first` or above.
-    fn since(&self, first: u64) -> impl Iterator<Item = usize> + '_ {
-        let ends = self.runs.iter().skip(1).map(|run| run.place as usize).chain([self.rows()]);
-        let of = move |(run, end): (&Run, usize)| {
-            let skipped = usize::try_from(first.saturating_sub(run.serial)).unwrap_or(usize::MAX);
-            (run.place as usize).saturating_add(skipped)..end
-        };
-        self.runs.iter().zip(ends).flat_map(of)
     }
 
     /// What a snapshot has to say of a row that it holds.
@@ -194,7 +210,7 @@ impl Page {
 
     fn bytes(&self) -> usize {
         let a_row = size_of::<Link>() + size_of::<u8>();
-        let serials = self.runs.capacity() * size_of::<Run>() + self.changed.capacity() * size_of::<u16>();
+        let serials = self.serials.bytes() + self.changed.capacity() * size_of::<u16>();
         self.bytes + self.links.capacity() * a_row + self.times.capacity() * size_of::<i64>() + serials
     }
 }
@@ -349,12 +365,12 @@ impl SideRows {
         page.append(new.records.slice(first, rows))?;
         let has_unsaved = if new.serials.is_empty() {
             let serial = self.next_serial;
-            page.push_serials(begin, serial..serial + rows as u64);
+            page.serials.push(begin, serial..serial + rows as u64);
             self.next_serial += rows as u64;
             true
         } else {
             let serials = &new.serials[first..first + rows];
-            page.push_serials(begin, serials.iter().copied());
+            page.serials.push(begin, serials.iter().copied());
             serials.iter().any(|serial| *serial >= self.unsaved_from)
         };
         let has_changed = new.changed.get(first..first + rows).is_some_and(|changed| changed.contains(&true));
@@ -621,7 +637,7 @@ impl SideRows {
                     changes.changed.push(page.change(place, Change::Matched));
                 }
             }
-            let new = page.since(unsaved_from).filter(|place| page.is_live(*place));
+            let new = page.serials.since(unsaved_from, page.rows()).filter(|place| page.is_live(*place));
             changes.new.extend(new.map(|place| row_number(number, place)));
         }
         changes
@@ -863,7 +879,7 @@ mod tests {
             store(&mut rows, &(first * 37..first * 37 + 37).collect::<Vec<_>>());
             rows.take_changes();
         }
-        let runs: usize = rows.pages.iter().flatten().map(|page| page.runs.len()).sum();
+        let runs: usize = rows.pages.iter().flatten().map(|page| page.serials.firsts.len()).sum();
         assert_eq!(runs, rows.pages.len());
     }
 

@@ -176,22 +176,30 @@ pub(super) struct SavedSide<'a> {
     changes: HashMap<(u64, u64), ChangedRow>,
     /// The highest serial there is.
     last_serial: Option<u64>,
+    /// The serial of the next row, if rows get new ones.
+    next_serial: Option<u64>,
 }
 
 impl<'a> SavedSide<'a> {
-    /// Reads what became of the rows of `side` in these parts, which were [checked](check).
+    /// Reads what became of the rows of `side` in these parts, which were [checked](check). Without `keeps_serials`, for rows that
+    /// nothing is ever said of but that they are there, they get new serials that follow each other.
     ///
     /// # Errors
     /// When a column is not what it should be.
-    pub(super) fn new(side: JoinSide, parts: &'a [StatePart]) -> Result<Self> {
-        let mut saved = Self { side, parts, changes: HashMap::new(), last_serial: None };
+    pub(super) fn new(side: JoinSide, parts: &'a [StatePart], keeps_serials: bool) -> Result<Self> {
+        let next_serial = if keeps_serials { None } else { Some(0) };
+        let mut saved = Self { side, parts, changes: HashMap::new(), last_serial: None, next_serial };
         for part in parts {
             saved.read_changes(part)?;
+        }
+        if !keeps_serials {
+            let rows: usize = parts.iter().map(|part| part.hashes.len()).sum();
+            saved.last_serial = saved.last_serial.max((rows as u64).checked_sub(1));
         }
         Ok(saved)
     }
 
-    /// The highest serial of a row of this side; `None` without rows.
+    /// The highest serial that a row of this side has or will get; `None` without rows.
     pub(super) fn last_serial(&self) -> Option<u64> {
         self.last_serial
     }
@@ -237,7 +245,8 @@ impl<'a> SavedSide<'a> {
                 return false;
             }
             hashes.push(hash);
-            serials.push(serial);
+            serials.push(self.next_serial.unwrap_or(serial));
+            self.next_serial = self.next_serial.map(|next| next + 1);
             matched.push(change.is_some() || own.what.value(row) == MATCHED_ROW);
             true
         });

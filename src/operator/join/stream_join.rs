@@ -285,6 +285,11 @@ impl State {
         self.joiner.spec.kind
     }
 
+    /// Whether it matters if a row of this side has had a partner.
+    fn asks_matched(&self, side: JoinSide) -> bool {
+        self.kind().keeps(side) || (self.kind() == JoinType::LeftSemi && side == JoinSide::Left)
+    }
+
     fn put_out(&mut self, records: RecordBatch, output: &mut Output) {
         self.balance.made += records.num_rows() as u64;
         output.batch(records);
@@ -294,7 +299,7 @@ impl State {
     fn take_back(&mut self, bounds: [Option<JoinBound>; 2]) -> Result<()> {
         let parts = std::mem::take(&mut self.restored);
         for side in [JoinSide::Left, JoinSide::Right] {
-            let mut saved = SavedSide::new(side, &parts)?;
+            let mut saved = SavedSide::new(side, &parts, self.asks_matched(side))?;
             if let Some(serial) = saved.last_serial() {
                 self.rows_mut(side).reserve_serial(serial);
             }
@@ -529,8 +534,8 @@ impl StreamJoin {
             state.hashes.as_slice().into()
         });
         let times = times_of(&records, input.bound)?;
-        let asks = state.kind().keeps(side) || (state.kind() == JoinType::LeftSemi && side == JoinSide::Left);
-        Ok(Box::new((state.joiner.probe(side, records, hashes, asks), times)))
+        let asks_matched = state.asks_matched(side);
+        Ok(Box::new((state.joiner.probe(side, records, hashes, asks_matched), times)))
     }
 
     fn expire(&mut self, from: JoinSide, output: &mut Output) -> Result<Flow> {
