@@ -218,6 +218,15 @@ impl JoinSpec {
         Ok(())
     }
 
+    /// The equalities as a checkpoint has them.
+    pub(crate) fn key_identity(&self, left: &Schema, right: &Schema) -> String {
+        let of = |key: &JoinKey| {
+            let sign = if key.null_safe { "<=>" } else { "=" };
+            format!("{} {sign} {}", identity::column_at(left, key.left), identity::column_at(right, key.right))
+        };
+        self.keys.iter().map(of).collect::<Vec<_>>().join(" and ")
+    }
+
     /// The equalities in words.
     pub(crate) fn describe_keys(&self, left: &Schema, right: &Schema) -> String {
         let name = |schema: &Schema, index: usize| {
@@ -229,15 +238,6 @@ impl JoinSpec {
         };
         self.keys.iter().map(of).collect::<Vec<_>>().join(" AND ")
     }
-}
-
-/// The equalities as they are told in a checkpoint.
-fn key_identity(spec: &JoinSpec, left: &Schema, right: &Schema) -> String {
-    let of = |key: &JoinKey| {
-        let sign = if key.null_safe { "<=>" } else { "=" };
-        format!("{} {sign} {}", identity::column_at(left, key.left), identity::column_at(right, key.right))
-    };
-    spec.keys.iter().map(of).collect::<Vec<_>>().join(" and ")
 }
 
 /// Either side may be nulls where an outer join found no partner.

@@ -1,20 +1,21 @@
 //! The stored rows of one side of a join of streams.
 //!
-//! Owns: pages of columns, chains of rows by the hash of their keys, marks of rows that had a partner, freeing rows by time,
-//! which rows and marks no snapshot holds. Does not own: which rows are stored, what is put out when they are freed, or the form
-//! of a snapshot (`saved`).
+//! Owns: pages of columns, chains of rows by the hash of their keys, marks of rows that had a partner, freeing rows by
+//! time, which rows and marks no snapshot holds. Does not own: which rows are stored, what is put out when they are freed,
+//! or the form of a snapshot (`saved`).
 //!
 //! ```text
 //! heads   hash ─▶ the newest row with it              page (up to 8192 rows, in the order of arrival)
 //! links   row  ─▶ hash, next older, next newer          pieces   columns; small ones are merged as they come
 //!                                                       links, marks, times: one entry a row
-//! row number = page · 8192 + place in the page           runs     serials, one entry for each run of rows
+//! row number = page · 8192 + place in the page           serials: one entry for each run of rows
 //!                                                       low: the lowest time of its rows
 //! ```
 //!
-//! Snapshots call a row by its hash and its serial. Serials count up as rows come, so what no snapshot holds is what is at or above
-//! a number, and a page of rows in the order of arrival has one run. After a restart, counting goes on above all serials that came
-//! back: those of two instances may be equal, but not those of two rows with one hash, which one instance owned at a time.
+//! Snapshots call a row by its hash and its serial. Serials count up as rows come, so no snapshot holds the rows from some
+//! serial on, and a page of rows in the order of arrival has one run. After a restart, counting goes on above all serials
+//! that came back: those of two instances may be equal, but not those of two rows with one hash, which one instance owned
+//! at a time.
 //!
 //! A page is looked at when the watermark passes its lowest time, and goes as a whole when its last row has gone. Streams come
 //! roughly in the order of time, so pages are slices of time that happen to overlap; a page that is kept half dead by stragglers

@@ -3,11 +3,11 @@
 //! Owns: the columns in which stored rows, and what became of them, leave and come back. Does not own: which rows are stored
 //! (`rows`), or when they are freed (`stream_join`).
 //!
-//! | `is_left` | `serial`  | `what`                    | `time`                   | columns of the left side, of the right side |
-//! |-----------|-----------|---------------------------|--------------------------|---------------------------------------------|
-//! | its side  | which row | [`ROW`], [`MATCHED_ROW`]  | null                     | the row; of the other side null             |
-//! |           | with this | [`MATCHED`], [`REMOVED`]  | when it would be freed,  | null                                        |
-//! |           | hash      |                           | null if never            |                                             |
+//! | `is_left` | `serial`  | `what`                   | `time`                  | the left columns, then the right ones |
+//! |-----------|-----------|--------------------------|-------------------------|---------------------------------------|
+//! | its side  | which row | [`ROW`], [`MATCHED_ROW`] | null                    | the row; of the other side null       |
+//! |           | with this | [`MATCHED`], [`REMOVED`] | when it would be freed, | null                                  |
+//! |           | hash      |                          | null if never           |                                       |
 //!
 //! Rows that the watermark freed are not told of: the watermark frees them again when they come back.
 
@@ -181,8 +181,8 @@ pub(super) struct SavedSide<'a> {
 }
 
 impl<'a> SavedSide<'a> {
-    /// Reads what became of the rows of `side` in these parts, which were [checked](check). Without `keeps_serials`, for rows that
-    /// nothing is ever said of but that they are there, they get new serials that follow each other.
+    /// Reads what became of the rows of `side` in these parts, which were [checked](check). Without `keeps_serials`, for a
+    /// side whose rows are never told of again, rows get new serials that follow each other.
     ///
     /// # Errors
     /// When a column is not what it should be.

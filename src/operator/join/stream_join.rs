@@ -7,8 +7,8 @@
 //! come. Rows are freed at barriers only: a row that is final in an epoch still meets all rows of that epoch. Rows that
 //! come later and could have met it are late.
 //!
-//! Rows come back with all that a checkpoint holds, among them those that were freed before it: their null rows were put out then.
-//! What the first epoch judges rows late by is what the last one freed by, so these are freed again, without a word.
+//! All rows come back that a checkpoint tells of, also those that were freed before it and whose null rows were put out
+//! then. What the first epoch judges rows late by is what the last one freed by: these are freed again, without a word.
 
 use std::sync::{Arc, OnceLock};
 
@@ -21,7 +21,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use super::pairs::{CHUNKS_A_STEP, Candidates, Joiner, Pairs, Probe, StoredRows, true_rows};
 use super::rows::{Expired, NEVER, NewRows, SideRows};
 use super::saved::{self, RestoredRows, SavedSide};
-use super::{JoinSide, JoinSpec, JoinType, key_identity};
+use super::{JoinSide, JoinSpec, JoinType};
 use crate::error::{Error, Result};
 use crate::operator::checked::identity;
 use crate::operator::watermark::{is_event_time, judged_times, late_rows};
@@ -668,7 +668,7 @@ impl Operator for StreamJoin {
 
     fn state_identity(&self) -> Option<String> {
         let [left, right] = self.inputs.get()?;
-        let mut text = format!("{} join of streams on {}", self.spec.kind, key_identity(&self.spec, left, right));
+        let mut text = format!("{} join of streams on {}", self.spec.kind, self.spec.key_identity(left, right));
         if let Some(condition) = &self.spec.condition {
             text += &format!(" where {}", identity::expression(&condition.expression));
         }

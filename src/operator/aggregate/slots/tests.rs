@@ -400,7 +400,8 @@ fn the_identity_tells_keys_windows_and_calls_but_no_names_of_results() {
     let identity = |kind, is_watermarked| {
         FinalAggregate::new(spec(kind, false, is_watermarked), OutputMode::Append).state_identity().unwrap()
     };
-    let keys = "aggregation by word STRING, time STRUCT<start: TIMESTAMP, end: TIMESTAMP>: count(*) BIGINT, sum(Column(2)) BIGINT";
+    let keys = "aggregation by word STRING, time STRUCT<start: TIMESTAMP, end: TIMESTAMP>: count(*) BIGINT, \
+                sum(Column(2)) BIGINT";
     let over = "of Column(0) in windows of 10 minutes every 5 minutes from -2 seconds";
     assert_eq!(identity(windows, true), format!("{keys}; time {over}, freed when final"));
     assert_eq!(identity(TimeKind::WindowColumn, false), format!("{keys}; time"));
