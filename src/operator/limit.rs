@@ -102,6 +102,16 @@ impl Operator for Limit {
         Ok(())
     }
 
+    fn save_all(&mut self) -> bool {
+        self.is_changed = self.passed > 0;
+        true
+    }
+
+    /// The count may be another after a restart.
+    fn state_identity(&self) -> Option<String> {
+        (self.scope == LimitScope::Stream).then(|| "limit of the whole stream".to_string())
+    }
+
     fn take_stats(&mut self) -> OperatorStats {
         let balance = Some(std::mem::take(&mut self.balance));
         if self.scope == LimitScope::Epoch {
@@ -119,6 +129,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::operator::checked::restarts::{self, Subject};
     use crate::protocol::BarrierKind;
 
     fn batch(values: &[i64]) -> Batch {
@@ -194,6 +205,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn restarts_and_compactions_change_nothing(
+            epochs in prop::collection::vec(prop::collection::vec(0..9_i64, 0..6), 1..9),
+            limit in 0..30_u64,
+            turns in restarts::turns(),
+        ) {
+            let make = || -> Box<dyn Operator> { Box::new(Limit::new(limit, LimitScope::Stream)) };
+            let inputs = vec![batch(&[]).records.schema()];
+            let subject = Subject { make: &make, inputs, instances: 1, carries_hashes: false };
+            let trial = epochs.iter().map(|values| {
+                restarts::Epoch { here: None, rows: vec![(0, batch(values).records, vec![0; values.len()])] }
+            });
+            restarts::check(&subject, &trial.collect::<Vec<_>>(), &turns);
+        }
+
         #[test]
         fn any_cut_into_batches_gives_the_same_rows(rows in 0..40_i64, limit in 0..40_u64, cut in 1..10_usize) {
             let values: Vec<i64> = (0..rows).collect();

@@ -128,6 +128,14 @@ impl Operator for CountBy {
         self.counts()?.restore(part)
     }
 
+    fn save_all(&mut self) -> bool {
+        self.counts.as_mut().is_some_and(Operator::save_all)
+    }
+
+    fn state_identity(&self) -> Option<String> {
+        self.counts.as_ref()?.state_identity()
+    }
+
     fn take_stats(&mut self) -> OperatorStats {
         self.counts.as_mut().map_or_else(OperatorStats::default, Operator::take_stats)
     }
@@ -198,12 +206,18 @@ mod tests {
         epoch(operator.as_mut(), batch(&[1, 2, 1], &[Some("a"), Some("a"), Some("a")]));
         let saved = operator.snapshot().unwrap().unwrap().changed;
         let mut operator = open(&factory);
+        let identity = "aggregation by word STRING, id INT: count(*) BIGINT";
+        assert_eq!(operator.state_identity().as_deref(), Some(identity));
         for (rows, hashes) in saved {
             operator.restore(StatePart { rows, hashes }).unwrap();
         }
         let shown = epoch(operator.as_mut(), batch(&[2], &[Some("a")]));
         assert_eq!(shown[0].records.column(2).as_ref(), &Int64Array::from(vec![2, 2]) as &dyn Array);
         assert_eq!(operator.take_stats().state_rows, Some(2));
+        let rows = |delta: StateDelta| delta.changed.iter().map(|(rows, _)| rows.num_rows()).sum::<usize>();
+        assert_eq!(rows(operator.snapshot().unwrap().unwrap()), 1);
+        assert!(operator.save_all());
+        assert_eq!(rows(operator.snapshot().unwrap().unwrap()), 2);
     }
 
     #[test]

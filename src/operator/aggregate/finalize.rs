@@ -21,7 +21,7 @@
 use arrow::datatypes::SchemaRef;
 
 use super::AggregateSpec;
-use super::groups::Running;
+use super::groups::{Running, identity};
 use super::partial::{describe, one_input};
 use super::results::{ResultTables, Shown};
 use super::slots::SlottedRows;
@@ -193,6 +193,15 @@ impl Operator for FinalAggregate {
         Ok(())
     }
 
+    fn save_all(&mut self) -> bool {
+        self.running().map(ResultTables::save_all).is_ok()
+    }
+
+    fn state_identity(&self) -> Option<String> {
+        let time = self.spec.time.map(|key| key.identity(&self.spec)).unwrap_or_default();
+        Some(format!("aggregation {}{time}", identity(&self.spec)))
+    }
+
     fn uses_watermark(&self) -> bool {
         self.mode != OutputMode::Complete
     }
@@ -216,6 +225,7 @@ mod tests {
     use super::super::{AggregateCall, NativeFunction, PartialAggregate};
     use super::*;
     use crate::error::ErrorKind;
+    use crate::operator::checked::restarts::{self, Subject};
     use crate::operator::{BarrierKind, Expression, ExpressionRef};
     use crate::protocol::key_group::{instance_of, key_group};
 
@@ -436,6 +446,38 @@ mod tests {
             let mode = if keys == 0 { OutputMode::Complete } else { OutputMode::Append };
             for mode in [OutputMode::Update, OutputMode::Complete, mode] {
                 check(mode, keys, &epochs);
+            }
+        }
+    }
+
+    /// What the half behind the exchange gets in each epoch.
+    fn exchanged(keys: usize, epochs: &[Plan]) -> Vec<restarts::Epoch> {
+        let mut partial = PartialAggregate::new(spec(keys));
+        let of = |epoch: &Plan| {
+            let mut states: Vec<Batch> =
+                epoch.rows.chunks(epoch.cut).flat_map(|rows| feed(&mut partial, batch(rows))).collect();
+            states.extend(close(&mut partial, true));
+            let rows = states.into_iter().map(|state| (0, state.records, state.hashes.unwrap().to_vec()));
+            restarts::Epoch { here: None, rows: rows.collect() }
+        };
+        epochs.iter().map(of).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+
+        #[test]
+        fn restarts_at_other_parallelisms_and_compactions_change_nothing(
+            epochs in prop::collection::vec(plan(), 1..8),
+            keys in 0..3_usize,
+            turns in restarts::turns(),
+        ) {
+            let trial = exchanged(keys, &epochs);
+            for mode in [OutputMode::Update, OutputMode::Complete] {
+                let make = || -> Box<dyn Operator> { Box::new(FinalAggregate::new(spec(keys), mode)) };
+                let inputs = vec![spec(keys).partial_schema()];
+                let subject = Subject { make: &make, inputs, instances: 3, carries_hashes: false };
+                restarts::check(&subject, &trial, &turns);
             }
         }
     }

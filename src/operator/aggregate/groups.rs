@@ -15,8 +15,10 @@ use super::slots::InputRows;
 use super::{Accumulator, AggregateSpec};
 use crate::error::{Error, Result};
 use crate::operator::Batch;
+use crate::operator::checked::identity;
 use crate::protocol::key_group::hash_rows_into;
 use crate::state::KeyTable;
+use crate::types::type_name;
 
 /// The most rows of one output batch.
 pub(super) const BATCH_ROWS: usize = 8192;
@@ -181,6 +183,21 @@ impl fmt::Debug for GroupTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GroupTable").field("groups", &self.len()).finish_non_exhaustive()
     }
+}
+
+/// What an aggregation computes, as it is told in a checkpoint: the keys, then each call with its arguments and the type of
+/// its result.
+pub(super) fn identity(spec: &AggregateSpec) -> String {
+    let keys = if spec.key_fields.is_empty() { "all rows".to_string() } else { identity::columns(&spec.key_fields) };
+    let calls = spec.calls.iter().map(|call| {
+        let arguments = call.arguments.iter().map(|argument| identity::expression(argument));
+        let arguments = arguments.collect::<Vec<_>>().join(", ");
+        let arguments = if call.arguments.is_empty() { "*" } else { &arguments };
+        let function = identity::without_numbers(&call.factory.identity());
+        format!("{function}({arguments}) {}", type_name(&call.factory.output_type()))
+    });
+    let calls = calls.collect::<Vec<_>>().join(", ");
+    if calls.is_empty() { format!("by {keys}") } else { format!("by {keys}: {calls}") }
 }
 
 /// A batch of these columns, of which there may be none.

@@ -82,6 +82,12 @@ pub trait AccumulatorFactory: fmt::Debug + Send + Sync {
         false
     }
 
+    /// The function and what it is run with beside its arguments, in one line that stays the same over restarts: a checkpoint
+    /// keeps it, and a restart is refused when it is another.
+    fn identity(&self) -> String {
+        format!("{self:?}")
+    }
+
     /// The columns of the partial state.
     fn state_fields(&self) -> Vec<FieldRef>;
 

@@ -122,6 +122,17 @@ impl AccumulatorFactory for NativeFactory {
         })
     }
 
+    fn identity(&self) -> String {
+        let name = match &self.kind {
+            Kind::Count => "count",
+            Kind::SumLong | Kind::SumDouble | Kind::SumDecimal(..) => "sum",
+            Kind::Avg => "avg",
+            Kind::Extreme(_, Ordering::Less) => "min",
+            Kind::Extreme(..) => "max",
+        };
+        name.to_string()
+    }
+
     fn state_fields(&self) -> Vec<FieldRef> {
         let field = |name, data_type, nullable| Arc::new(Field::new(name, data_type, nullable));
         match &self.kind {

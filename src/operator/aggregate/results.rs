@@ -230,6 +230,14 @@ impl ResultTables {
         Ok(StateDelta { changed })
     }
 
+    /// From now on no snapshot holds any group.
+    pub(super) fn save_all(&mut self) {
+        for (slot, table) in &mut self.slots {
+            self.unsaved.insert(*slot);
+            table.save_all();
+        }
+    }
+
     /// Takes state back; it is put into the tables with the next use.
     pub(super) fn restore(&mut self, part: StatePart) {
         self.restored.push(part);
@@ -348,6 +356,17 @@ impl ResultTable {
             }
         }
         Ok(part)
+    }
+
+    fn save_all(&mut self) {
+        let mut next = 0;
+        while next < self.table.len() {
+            let groups = group_range(next, self.table.len());
+            next += groups.len();
+            for group in groups {
+                self.unsaved.insert(group);
+            }
+        }
     }
 
     fn snapshot(

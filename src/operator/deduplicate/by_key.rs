@@ -160,6 +160,15 @@ impl Operator for Deduplicate {
         Ok(())
     }
 
+    fn save_all(&mut self) -> bool {
+        self.seen().map(|seen| seen.keys.mark_unsaved()).is_ok()
+    }
+
+    fn state_identity(&self) -> Option<String> {
+        let freed = if self.time_key().is_some() { ", freed when final" } else { "" };
+        Some(format!("deduplication {}{freed}", self.columns.identity()))
+    }
+
     fn uses_watermark(&self) -> bool {
         self.is_judging
     }

@@ -11,6 +11,7 @@ use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use crate::error::{Error, Result};
+use crate::operator::checked::identity;
 use crate::operator::project::one_input;
 use crate::operator::watermark::{is_event_time, judged_times, late_rows};
 use crate::operator::{Batch, DroppedRows, Output, Watermark, reason};
@@ -25,13 +26,13 @@ pub(super) struct Columns {
     pub(super) event_time: Option<usize>,
     /// Whether hashes that come with a batch are of the key columns, in their order.
     pub(super) has_exchanged_keys: bool,
-    /// The names of all columns, once an input is known.
-    names: OnceLock<Vec<String>>,
+    /// All columns, once an input is known.
+    input: OnceLock<SchemaRef>,
 }
 
 impl Columns {
     pub(super) fn new(keys: Vec<usize>, event_time: Option<usize>) -> Self {
-        Self { keys, event_time, has_exchanged_keys: false, names: OnceLock::new() }
+        Self { keys, event_time, has_exchanged_keys: false, input: OnceLock::new() }
     }
 
     /// The one input, if it has all columns and they are of types that can be used.
@@ -57,7 +58,7 @@ impl Columns {
                 )));
             }
         }
-        self.names.get_or_init(|| input.fields().iter().map(|field| field.name().clone()).collect());
+        self.input.get_or_init(|| Arc::clone(input));
         Ok(input)
     }
 
@@ -67,8 +68,16 @@ impl Columns {
     }
 
     pub(super) fn name(&self, index: usize) -> String {
-        let name = self.names.get().and_then(|names| names.get(index));
-        name.cloned().unwrap_or_else(|| format!("column {index}"))
+        let field = self.input.get().and_then(|input| input.fields().get(index));
+        field.map_or_else(|| format!("column {index}"), |field| field.name().clone())
+    }
+
+    /// The columns as they are told in a checkpoint.
+    pub(super) fn identity(&self) -> String {
+        let Some(input) = self.input.get() else { return String::new() };
+        let keys: Vec<_> = self.keys.iter().map(|key| identity::column_at(input, *key)).collect();
+        let time = self.event_time.map(|time| format!("; event time {}", identity::column_at(input, time)));
+        format!("by {}{}", keys.join(", "), time.unwrap_or_default())
     }
 
     pub(super) fn key_names(&self) -> String {

@@ -152,6 +152,12 @@ impl Expiring {
         self.keys.bytes() + self.expiries.capacity() * size_of::<i64>() + numbers * size_of::<u32>() + spans
     }
 
+    /// Takes note that no key was handed out.
+    pub(super) fn mark_unsaved(&mut self) {
+        let live = (0_u32..).zip(&self.expiries).filter(|(_, expiry)| **expiry != FORGOTTEN);
+        self.unsaved = live.map(|(group, _)| group).collect();
+    }
+
     /// Hands the table, with the numbers of its keys that were not handed out before and when these expire, to `save`.
     pub(super) fn save(&mut self, save: impl FnOnce(&KeyTable, &[u32], &[i64]) -> Result<()>) -> Result<()> {
         let mut groups = std::mem::take(&mut self.unsaved);

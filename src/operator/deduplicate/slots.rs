@@ -181,6 +181,12 @@ impl Slots {
         Ok(())
     }
 
+    /// Takes note that no key is in a snapshot.
+    pub(super) fn mark_unsaved(&mut self) {
+        let slots = std::iter::once(&mut self.timeless).chain(self.timed.values_mut());
+        slots.for_each(|slot| slot.saved = 0);
+    }
+
     /// Takes note that all keys are in a snapshot already.
     pub(super) fn mark_saved(&mut self) {
         let slots = std::iter::once(&mut self.timeless).chain(self.timed.values_mut());

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::ErrorKind;
+use crate::operator::checked::restarts::{self, Subject};
 use crate::operator::{
     Barrier, BarrierKind, Batch, Checked, EpochTime, Flow, Operator, OperatorContext, StateDelta, StatePart, Watermark,
 };
@@ -672,6 +673,57 @@ fn check(operator: impl Fn() -> Box<dyn Operator>, mut oracle: impl Oracle, is_w
     }
 }
 
+/// The epochs of these plans, of rows by `keys`.
+fn trial(plans: &[Plan], times: fn(&[Option<i64>]) -> ArrayRef, keys: &[usize]) -> Vec<restarts::Epoch> {
+    let (mut late_ms, mut number) = (0, 0);
+    let of = |plan: &Plan| {
+        let here = Some(Watermark { late_ms, evict_ms: late_ms + plan.moved_ms });
+        let rows = plan.batches.iter().map(|rows| {
+            let of = |(word, grain): &(usize, Option<i64>)| {
+                number += 1;
+                (WORDS[*word], grain.map(|grain| late_ms * 1000 + grain * grain.abs() * 500), number)
+            };
+            let rows = batch_of(times, &rows.iter().map(of).collect::<Vec<_>>());
+            let columns: Vec<ArrayRef> = keys.iter().map(|key| rows.column(*key).clone()).collect();
+            let mut hashes = hash_rows(&columns);
+            hashes.resize(rows.num_rows(), 0);
+            (0, rows, hashes)
+        });
+        let rows = rows.collect();
+        late_ms += plan.moved_ms;
+        restarts::Epoch { here, rows }
+    };
+    plans.iter().map(of).collect()
+}
+
+fn try_restarts(make: impl Fn() -> Box<dyn Operator>, keys: &[usize], plans: &[Plan], turns: &[restarts::Turn]) {
+    for (times, carries_hashes) in [(instants as fn(&[Option<i64>]) -> ArrayRef, false), (windows, true)] {
+        let inputs = vec![batch_of(times, &[]).schema()];
+        let subject = Subject { make: &make, inputs, instances: 3, carries_hashes };
+        restarts::check(&subject, &trial(plans, times, keys), turns);
+    }
+}
+
+#[test]
+fn identities_tell_keys_times_and_delays() {
+    let schema = batch(&[]).schema();
+    let identity = |mut operator: Box<dyn Operator>| {
+        let (name, inputs) = (String::new(), vec![schema.clone()]);
+        operator.open(&OperatorContext { name, instance: 0, parallelism: 1, inputs }).unwrap();
+        operator.state_identity().unwrap()
+    };
+    for (operator, text) in [
+        (Box::new(Deduplicate::new(vec![KEY], None, true)) as Box<dyn Operator>, "deduplication by word STRING"),
+        (
+            Box::new(Deduplicate::new(vec![KEY, TIME], Some(TIME), true)),
+            "deduplication by word STRING, t TIMESTAMP; event time t TIMESTAMP, freed when final",
+        ),
+        (Box::new(within()), "deduplication within 2 seconds by word STRING; event time t TIMESTAMP"),
+    ] {
+        assert_eq!(identity(operator), text);
+    }
+}
+
 /// An operator of any kind.
 struct Boxed(Box<dyn Operator>);
 
@@ -725,5 +777,17 @@ proptest! {
         for is_windowed in [false, true] {
             check(|| Box::new(within()) as _, ByWord::default(), is_windowed, &plans);
         }
+    }
+
+    #[test]
+    fn restarts_at_other_parallelisms_and_compactions_change_nothing(
+        plans in plans(),
+        turns in restarts::turns(),
+        keys in prop::sample::select(vec![vec![KEY], vec![TIME], vec![TIME, KEY], vec![]]),
+        is_judging: bool,
+    ) {
+        let by_key = || Box::new(Deduplicate::new(keys.clone(), Some(TIME), is_judging)) as Box<dyn Operator>;
+        try_restarts(by_key, &keys, &plans, &turns);
+        try_restarts(|| Box::new(within()), &[KEY], &plans, &turns);
     }
 }

@@ -155,6 +155,14 @@ impl Operator for DeduplicateWithin {
         Ok(())
     }
 
+    fn save_all(&mut self) -> bool {
+        self.seen().map(|seen| seen.keys.mark_unsaved()).is_ok()
+    }
+
+    fn state_identity(&self) -> Option<String> {
+        Some(format!("deduplication within {} {}", Micros(self.delay), self.columns.identity()))
+    }
+
     fn uses_watermark(&self) -> bool {
         true
     }

@@ -13,6 +13,7 @@
 
 mod pairs;
 mod rows;
+mod saved;
 mod static_index;
 mod static_join;
 mod stream_join;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 
 use super::ExpressionRef;
+use super::checked::identity;
 use crate::error::{Error, Result};
 use crate::types::type_name;
 
@@ -214,6 +216,15 @@ impl JoinSpec {
             }
         }
         Ok(())
+    }
+
+    /// The equalities as a checkpoint has them.
+    pub(crate) fn key_identity(&self, left: &Schema, right: &Schema) -> String {
+        let of = |key: &JoinKey| {
+            let sign = if key.null_safe { "<=>" } else { "=" };
+            format!("{} {sign} {}", identity::column_at(left, key.left), identity::column_at(right, key.right))
+        };
+        self.keys.iter().map(of).collect::<Vec<_>>().join(" and ")
     }
 
     /// The equalities in words.

@@ -1,18 +1,27 @@
 //! The stored rows of one side of a join of streams.
 //!
-//! Owns: pages of columns, chains of rows by the hash of their keys, marks of rows that had a partner, freeing rows by time.
-//! Does not own: which rows are stored, and what is put out when they are freed.
+//! Owns: pages of columns, chains of rows by the hash of their keys, marks of rows that had a partner, freeing rows by
+//! time, which rows and marks no snapshot holds. Does not own: which rows are stored, what is put out when they are freed,
+//! or the form of a snapshot (`saved`).
 //!
 //! ```text
 //! heads   hash ─▶ the newest row with it              page (up to 8192 rows, in the order of arrival)
 //! links   row  ─▶ hash, next older, next newer          pieces   columns; small ones are merged as they come
 //!                                                       links, marks, times: one entry a row
-//! row number = page · 8192 + place in the page           low: the lowest time of its rows
+//! row number = page · 8192 + place in the page           serials: one entry for each run of rows
+//!                                                       low: the lowest time of its rows
 //! ```
+//!
+//! Snapshots call a row by its hash and its serial. Serials count up as rows come, so no snapshot holds the rows from some
+//! serial on, and a page of rows in the order of arrival has one run. After a restart, counting goes on above all serials
+//! that came back: those of two instances may be equal, but not those of two rows with one hash, which one instance owned
+//! at a time.
 //!
 //! A page is looked at when the watermark passes its lowest time, and goes as a whole when its last row has gone. Streams come
 //! roughly in the order of time, so pages are slices of time that happen to overlap; a page that is kept half dead by stragglers
 //! gives these to the youngest page. Freeing a row is unlinking it, whatever the length of its chain.
+
+use std::collections::BTreeSet;
 
 use arrow::array::{Array, ArrayRef, new_empty_array};
 use arrow::buffer::NullBuffer;
@@ -45,6 +54,8 @@ mod mark {
     pub(super) const LIVE: u8 = 1;
     pub(super) const LINKED: u8 = 2;
     pub(super) const MATCHED: u8 = 4;
+    /// A snapshot holds the row, but not that it is matched.
+    pub(super) const CHANGED: u8 = 8;
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +73,52 @@ struct Head {
     row: u32,
 }
 
+/// The serials of the rows of a page, by runs of rows whose serials follow each other.
+#[derive(Debug, Default)]
+struct Serials {
+    /// Where each run begins.
+    places: Vec<u16>,
+    /// The serial of its first row.
+    firsts: Vec<u64>,
+}
+
+impl Serials {
+    fn of(&self, place: usize) -> u64 {
+        let run = self.places.partition_point(|begin| usize::from(*begin) <= place) - 1;
+        self.after(run, place)
+    }
+
+    /// What the serial of the row at `place` is if it is in this run.
+    fn after(&self, run: usize, place: usize) -> u64 {
+        self.firsts[run].wrapping_add((place - usize::from(self.places[run])) as u64)
+    }
+
+    /// Notes the serials of the rows from `place` on, which come behind all others.
+    fn push(&mut self, place: usize, serials: impl IntoIterator<Item = u64>) {
+        for (place, serial) in (place..).zip(serials) {
+            let follows = self.places.len().checked_sub(1).is_some_and(|last| self.after(last, place) == serial);
+            if !follows {
+                self.places.extend(u16::try_from(place));
+                self.firsts.push(serial);
+            }
+        }
+    }
+
+    /// The places of those among so many rows whose serial is `first` or above.
+    fn since(&self, first: u64, rows: usize) -> impl Iterator<Item = usize> + '_ {
+        let begins = self.places.iter().map(|begin| usize::from(*begin));
+        let ends = begins.clone().skip(1).chain([rows]);
+        self.firsts.iter().zip(begins.zip(ends)).flat_map(move |(serial, (begin, end))| {
+            let skipped = usize::try_from(first.saturating_sub(*serial)).unwrap_or(usize::MAX);
+            begin.saturating_add(skipped)..end
+        })
+    }
+
+    fn bytes(&self) -> usize {
+        self.places.capacity() * size_of::<u16>() + self.firsts.capacity() * size_of::<u64>()
+    }
+}
+
 #[derive(Debug, Default)]
 struct Page {
     pieces: Vec<RecordBatch>,
@@ -71,6 +128,9 @@ struct Page {
     marks: Vec<u8>,
     /// In microseconds; empty if rows are never freed.
     times: Vec<i64>,
+    serials: Serials,
+    /// The places of rows marked as [`mark::CHANGED`]; some may be dead.
+    changed: Vec<u16>,
     live: usize,
     bytes: usize,
 }
@@ -78,6 +138,27 @@ struct Page {
 impl Page {
     fn rows(&self) -> usize {
         self.links.len()
+    }
+
+    /// The serial of a row.
+    fn serial(&self, place: usize) -> u64 {
+        self.serials.of(place)
+    }
+
+    fn is_live(&self, place: usize) -> bool {
+        self.marks[place] & mark::LIVE != 0
+    }
+
+    /// Notes that a row is matched and a snapshot holds it as it was.
+    fn note_changed(&mut self, place: usize) {
+        self.marks[place] |= mark::CHANGED;
+        self.changed.extend(u16::try_from(place));
+    }
+
+    /// What a snapshot has to say of a row that it holds.
+    fn change(&self, place: usize, what: Change) -> ChangedRow {
+        let time = self.times.get(place).copied().unwrap_or(NEVER);
+        ChangedRow { hash: self.links[place].hash, serial: self.serial(place), time, what }
     }
 
     /// Puts the columns of new rows behind the others, and merges pieces so that there are few.
@@ -104,7 +185,7 @@ impl Page {
     fn expire(&mut self, limit: i64) -> Vec<u32> {
         let mut expired = Vec::new();
         for (place, (time, marks)) in (0..).zip(self.times.iter().zip(&mut self.marks)) {
-            if *time <= limit && *time != NEVER && *marks & mark::LIVE != 0 {
+            if is_reached(*time, limit) && *marks & mark::LIVE != 0 {
                 *marks &= !mark::LIVE;
                 expired.push(place);
             }
@@ -130,8 +211,41 @@ impl Page {
 
     fn bytes(&self) -> usize {
         let a_row = size_of::<Link>() + size_of::<u8>();
-        self.bytes + self.links.capacity() * a_row + self.times.capacity() * size_of::<i64>()
+        let serials = self.serials.bytes() + self.changed.capacity() * size_of::<u16>();
+        self.bytes + self.links.capacity() * a_row + self.times.capacity() * size_of::<i64>() + serials
     }
+}
+
+/// Whether a row with this time is freed at `limit`.
+fn is_reached(time: i64, limit: i64) -> bool {
+    time <= limit && time != NEVER
+}
+
+/// What became of a row that a snapshot holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// It had a partner.
+    Matched,
+    /// It is gone, and not because of its time.
+    Removed,
+}
+
+/// A row that a snapshot holds, and what became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ChangedRow {
+    pub(super) hash: u64,
+    pub(super) serial: u64,
+    /// As in [`NewRows::times`], [`NEVER`] for a row without.
+    pub(super) time: i64,
+    pub(super) what: Change,
+}
+
+/// What happened since the last snapshot, beside that rows were freed by their time.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// The numbers of the rows that no snapshot holds.
+    pub(super) new: Vec<u32>,
+    pub(super) changed: Vec<ChangedRow>,
 }
 
 /// Rows to be stored.
@@ -145,6 +259,17 @@ pub(super) struct NewRows<'a> {
     pub(super) can_match: Option<&'a NullBuffer>,
     /// Which have had one; may be empty, then none has.
     pub(super) matched: &'a [bool],
+    /// The serials of rows that have some; of new rows empty.
+    pub(super) serials: &'a [u64],
+    /// Which are matched unlike a snapshot says; may be empty, then none is.
+    pub(super) changed: &'a [bool],
+}
+
+impl<'a> NewRows<'a> {
+    /// Rows that came just now, can all have a partner and had none, and are never freed.
+    pub(super) fn new(records: &'a RecordBatch, hashes: &'a [u64]) -> Self {
+        Self { records, hashes, times: &[], can_match: None, matched: &[], serials: &[], changed: &[] }
+    }
 }
 
 /// Rows of a page that were freed.
@@ -171,6 +296,16 @@ pub(super) struct SideRows {
     open: Option<usize>,
     live: usize,
     bytes: usize,
+    /// The serial of the next new row.
+    next_serial: u64,
+    /// The serial from which on no snapshot holds a row.
+    unsaved_from: u64,
+    /// Pages with rows that no snapshot holds as they are.
+    unsaved: BTreeSet<usize>,
+    /// Rows that a snapshot holds and that were removed since.
+    removed: Vec<ChangedRow>,
+    /// What came back without the rows it is about: these are gone, or in snapshots that did not come back.
+    strays: Vec<ChangedRow>,
 }
 
 impl SideRows {
@@ -184,7 +319,16 @@ impl SideRows {
             open: None,
             live: 0,
             bytes: 0,
+            next_serial: 0,
+            unsaved_from: 0,
+            unsaved: BTreeSet::new(),
+            removed: Vec::new(),
+            strays: Vec::new(),
         }
+    }
+
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
     }
 
     /// How many rows are stored.
@@ -194,7 +338,8 @@ impl SideRows {
 
     /// Memory held, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes + self.heads.allocation_size()
+        let changed = self.removed.capacity() + self.strays.capacity();
+        self.bytes + self.heads.allocation_size() + changed * size_of::<ChangedRow>()
     }
 
     /// Stores rows.
@@ -217,11 +362,29 @@ impl SideRows {
     fn add_to(&mut self, number_of_page: usize, new: &NewRows<'_>, first: usize, rows: usize) -> Result<()> {
         let Some(mut page) = self.pages[number_of_page].take() else { return Err(lost()) };
         let before = page.bytes();
+        let begin = page.rows();
         page.append(new.records.slice(first, rows))?;
+        let has_unsaved = if new.serials.is_empty() {
+            let serial = self.next_serial;
+            page.serials.push(begin, serial..serial + rows as u64);
+            self.next_serial += rows as u64;
+            true
+        } else {
+            let serials = &new.serials[first..first + rows];
+            page.serials.push(begin, serials.iter().copied());
+            serials.iter().any(|serial| *serial >= self.unsaved_from)
+        };
+        let has_changed = new.changed.get(first..first + rows).is_some_and(|changed| changed.contains(&true));
+        if has_unsaved || has_changed {
+            self.unsaved.insert(number_of_page);
+        }
         for row in first..first + rows {
             let matched = if new.matched.get(row) == Some(&true) { mark::MATCHED } else { 0 };
             page.marks.push(mark::LIVE | matched);
             page.links.push(Link { hash: new.hashes[row], older: NO_ROW, newer: NO_ROW });
+            if new.changed.get(row) == Some(&true) {
+                page.note_changed(begin + row - first);
+            }
         }
         if !new.times.is_empty() {
             let times = &new.times[first..first + rows];
@@ -231,7 +394,6 @@ impl SideRows {
         }
         page.live += rows;
         self.live += rows;
-        let begin = page.rows() - rows;
         self.bytes = self.bytes + page.bytes() - before;
         let is_full = page.rows() == PAGE_ROWS;
         self.pages[number_of_page] = Some(page);
@@ -337,10 +499,23 @@ impl SideRows {
 
     /// Marks a row as matched, and tells whether it was before.
     pub(super) fn mark_matched(&mut self, row: u32) -> bool {
+        let unsaved_from = self.unsaved_from;
         let (page, place) = self.at_mut(row);
         let before = page.marks[place];
+        if before & mark::MATCHED != 0 {
+            return true;
+        }
         page.marks[place] = before | mark::MATCHED;
-        before & mark::MATCHED != 0
+        if unsaved_from > 0 && page.serial(place) < unsaved_from {
+            let bytes = page.bytes();
+            page.note_changed(place);
+            let (is_first, grown) = (page.changed.len() == 1, page.bytes() - bytes);
+            self.bytes += grown;
+            if is_first {
+                self.unsaved.insert((row >> PAGE_BITS) as usize);
+            }
+        }
+        false
     }
 
     /// Frees these rows, each named once.
@@ -351,6 +526,11 @@ impl SideRows {
         let mut pages = Vec::new();
         for row in rows {
             self.unlink(*row);
+            let (page, place) = self.at(*row);
+            let removed = page.change(place, Change::Removed);
+            if removed.serial < self.unsaved_from {
+                self.removed.push(removed);
+            }
             let (page, place) = self.at_mut(*row);
             page.marks[place] &= !mark::LIVE;
             page.live -= 1;
@@ -397,7 +577,7 @@ impl SideRows {
     /// Drops a page; its rows that are still live move to the youngest.
     fn drop_page(&mut self, number: usize) -> Result<()> {
         let page = self.page(number)?;
-        let places: Vec<usize> = (0..page.rows()).filter(|place| page.marks[*place] & mark::LIVE != 0).collect();
+        let places: Vec<usize> = (0..page.rows()).filter(|place| page.is_live(*place)).collect();
         let rows: Vec<u32> = places.iter().map(|place| row_number(number, *place)).collect();
         let hashes: Vec<u64> = places.iter().map(|place| page.links[*place].hash).collect();
         let times: Vec<i64> =
@@ -405,6 +585,8 @@ impl SideRows {
         let has = |bit: u8| places.iter().map(move |place| page.marks[*place] & bit != 0);
         let can_match: NullBuffer = has(mark::LINKED).collect();
         let matched: Vec<bool> = has(mark::MATCHED).collect();
+        let serials: Vec<u64> = places.iter().map(|place| page.serial(*place)).collect();
+        let changed: Vec<bool> = has(mark::CHANGED).collect();
         let records = self.records(&rows)?;
         for row in &rows {
             self.unlink(*row);
@@ -415,6 +597,7 @@ impl SideRows {
         }
         self.lows[number] = NEVER;
         self.vacant.push(number);
+        self.unsaved.remove(&number);
         self.open = self.open.filter(|open| *open != number);
         let moved = NewRows {
             hashes: &hashes,
@@ -422,12 +605,79 @@ impl SideRows {
             can_match: Some(&can_match),
             matched: &matched,
             records: &records,
+            serials: &serials,
+            changed: &changed,
         };
         self.add(&moved)
     }
 
+    /// From now on no snapshot holds any row.
+    pub(super) fn save_all(&mut self) {
+        self.unsaved_from = 0;
+        let pages = self.pages.iter().enumerate().filter(|(_, page)| page.is_some());
+        self.unsaved = pages.map(|(number, _)| number).collect();
+    }
+
+    /// What the next snapshot has to say. It counts as said then.
+    pub(super) fn take_changes(&mut self) -> Changes {
+        let mut changes = Changes { new: Vec::new(), changed: std::mem::take(&mut self.removed) };
+        let unsaved_from = std::mem::replace(&mut self.unsaved_from, self.next_serial);
+        let strays = std::mem::take(&mut self.strays);
+        if unsaved_from == 0 {
+            // Snapshots that are put together without those before them do not lose what they say of these.
+            changes.changed.extend(strays);
+        }
+        for number in std::mem::take(&mut self.unsaved) {
+            let Some(page) = self.pages[number].as_deref_mut() else { continue };
+            let bytes = page.bytes();
+            let changed = std::mem::take(&mut page.changed);
+            self.bytes -= bytes - page.bytes();
+            for place in changed.into_iter().map(usize::from) {
+                page.marks[place] &= !mark::CHANGED;
+                if page.is_live(place) && page.serial(place) < unsaved_from {
+                    changes.changed.push(page.change(place, Change::Matched));
+                }
+            }
+            let new = page.serials.since(unsaved_from, page.rows()).filter(|place| page.is_live(*place));
+            changes.new.extend(new.map(|place| row_number(number, place)));
+        }
+        changes
+    }
+
+    /// Takes note that snapshots hold rows with this serial, before rows come back.
+    pub(super) fn reserve_serial(&mut self, serial: u64) {
+        self.next_serial = self.next_serial.max(serial.saturating_add(1));
+        self.unsaved_from = self.next_serial;
+    }
+
+    /// Keeps what snapshots say of rows that they do not hold, in case others do.
+    pub(super) fn keep_strays(&mut self, strays: impl IntoIterator<Item = ChangedRow>) {
+        self.strays.extend(strays);
+    }
+
+    /// Frees, without a word, rows whose time is at or before `limit`.
+    ///
+    /// # Errors
+    /// When rows that have to move cannot be put together.
+    pub(super) fn forget_until(&mut self, limit: i64) -> Result<()> {
+        self.strays.retain(|row| !is_reached(row.time, limit));
+        while let Some(expired) = self.expire(limit) {
+            self.settle(expired.page)?;
+        }
+        Ok(())
+    }
+
+    /// The hash and the serial of a row, and whether it had a partner.
+    pub(super) fn identity(&self, row: u32) -> (u64, u64, bool) {
+        let (page, place) = self.at(row);
+        (page.links[place].hash, page.serial(place), page.marks[place] & mark::MATCHED != 0)
+    }
+
     /// All columns of these rows.
-    fn records(&self, rows: &[u32]) -> Result<RecordBatch> {
+    ///
+    /// # Errors
+    /// When Arrow refuses a column: over 2 GiB in one array.
+    pub(super) fn records(&self, rows: &[u32]) -> Result<RecordBatch> {
         let places = self.places(rows);
         let columns = (0..self.schema.fields().len()).map(|column| self.gather(column, &places));
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
@@ -502,6 +752,7 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{AsArray, Int64Array, StringViewArray};
+    use arrow::datatypes::Int64Type;
 
     use super::*;
     use crate::protocol::key_group::hash_rows;
@@ -517,7 +768,7 @@ mod tests {
     fn store(rows: &mut SideRows, numbers: &[i64]) {
         let records = batch(numbers);
         let hashes = hash_rows(&[Arc::clone(records.column(0))]);
-        let new = NewRows { records: &records, hashes: &hashes, times: numbers, can_match: None, matched: &[] };
+        let new = NewRows { times: numbers, ..NewRows::new(&records, &hashes) };
         rows.add(&new).unwrap();
     }
 
@@ -570,6 +821,67 @@ mod tests {
             assert_eq!(found(&rows, 10_000 + row), usize::from(row % 8 == 3), "{row}");
             assert_eq!(found(&rows, row), 0);
         }
+    }
+
+    /// The numbers of the rows told as new, and the serials of those told as changed.
+    fn told(rows: &mut SideRows) -> (Vec<i64>, Vec<(u64, Change)>) {
+        let changes = rows.take_changes();
+        let new = rows.records(&changes.new).unwrap();
+        let new = new.column(0).as_primitive::<Int64Type>().values().to_vec();
+        (new, changes.changed.iter().map(|row| (row.serial, row.what)).collect())
+    }
+
+    /// The row with this key, which only one has.
+    fn row_of(rows: &SideRows, key: i64) -> u32 {
+        rows.first(hash_rows(&[Arc::new(Int64Array::from(vec![key])) as ArrayRef])[0])
+    }
+
+    #[test]
+    fn a_snapshot_is_told_what_is_new_matched_or_removed_and_nothing_of_what_time_frees() {
+        let mut rows = SideRows::new(batch(&[]).schema());
+        store(&mut rows, &[1, 2, 3, 4, 5]);
+        assert!(!rows.mark_matched(row_of(&rows, 2)));
+        rows.remove(&[row_of(&rows, 5)]).unwrap();
+        assert_eq!(told(&mut rows), (vec![1, 2, 3, 4], vec![]));
+        store(&mut rows, &[6]);
+        for key in [1, 2, 3, 3, 6] {
+            rows.mark_matched(row_of(&rows, key));
+        }
+        rows.remove(&[row_of(&rows, 4)]).unwrap();
+        free(&mut rows, 1);
+        assert_eq!(told(&mut rows), (vec![6], vec![(3, Change::Removed), (2, Change::Matched)]));
+        assert_eq!(told(&mut rows), (vec![], vec![]));
+        rows.save_all();
+        assert_eq!(told(&mut rows), (vec![2, 3, 6], vec![]));
+        assert_eq!(told(&mut rows), (vec![], vec![]));
+    }
+
+    #[test]
+    fn rows_that_move_keep_their_serials_and_are_told_once() {
+        let mut rows = SideRows::new(batch(&[]).schema());
+        let numbers: Vec<i64> = (0..200).map(|row| if row % 8 == 3 { 10_000 + row } else { row }).collect();
+        store(&mut rows, &numbers[..100]);
+        assert_eq!(told(&mut rows).0, numbers[..100]);
+        store(&mut rows, &numbers[100..]);
+        rows.mark_matched(row_of(&rows, 10_003));
+        let stays: Vec<i64> = numbers.iter().copied().filter(|number| *number >= 10_000).collect();
+        assert_eq!(free(&mut rows, 5_000), 200 - stays.len());
+        assert_eq!(told(&mut rows), (stays[13..].to_vec(), vec![(3, Change::Matched)]));
+        for key in &stays {
+            let (_, serial, is_matched) = rows.identity(row_of(&rows, *key));
+            assert_eq!((serial, is_matched), (u64::try_from(key - 10_000).unwrap(), *key == 10_003));
+        }
+    }
+
+    #[test]
+    fn serials_of_rows_in_the_order_of_arrival_cost_next_to_nothing() {
+        let mut rows = SideRows::new(batch(&[]).schema());
+        for first in 0..100 {
+            store(&mut rows, &(first * 37..first * 37 + 37).collect::<Vec<_>>());
+            rows.take_changes();
+        }
+        let runs: usize = rows.pages.iter().flatten().map(|page| page.serials.firsts.len()).sum();
+        assert_eq!(runs, rows.pages.len());
     }
 
     #[test]

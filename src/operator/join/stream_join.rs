@@ -1,11 +1,14 @@
 //! A join of two streams.
 //!
 //! Owns: which rows are dropped, stored, met and freed, and what is put out beside nulls. Does not own: pages and chains
-//! (`rows`), judging pairs (`pairs`), or what bounds the state (`plan`).
+//! (`rows`), judging pairs (`pairs`), the form in which rows are saved (`saved`), or what bounds the state (`plan`).
 //!
 //! Every pair is found once, by whichever of its rows comes last, so results do not depend on the order in which the sides
 //! come. Rows are freed at barriers only: a row that is final in an epoch still meets all rows of that epoch. Rows that
 //! come later and could have met it are late.
+//!
+//! All rows come back that a checkpoint tells of, also those that were freed before it and whose null rows were put out
+//! then. What the first epoch judges rows late by is what the last one freed by: these are freed again, without a word.
 
 use std::sync::{Arc, OnceLock};
 
@@ -17,12 +20,14 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::pairs::{CHUNKS_A_STEP, Candidates, Joiner, Pairs, Probe, StoredRows, true_rows};
 use super::rows::{Expired, NEVER, NewRows, SideRows};
+use super::saved::{self, RestoredRows, SavedSide};
 use super::{JoinSide, JoinSpec, JoinType};
 use crate::error::{Error, Result};
+use crate::operator::checked::identity;
 use crate::operator::watermark::{is_event_time, judged_times, late_rows};
 use crate::operator::{
     Balance, Barrier, Batch, DroppedRows, EpochTime, ExpressionRef, Flow, Micros, Operator, OperatorContext,
-    OperatorStats, Output, SideStats, StateDelta, Watermark, reason,
+    OperatorStats, Output, SideStats, StateDelta, StatePart, Watermark, reason,
 };
 use crate::protocol::key_group::hash_rows_into;
 use crate::types::type_name;
@@ -80,6 +85,8 @@ pub struct StreamJoin {
     left: JoinInput,
     right: JoinInput,
     has_exchanged_keys: bool,
+    /// Whether state came back of which some may have been freed.
+    is_restored: bool,
     /// The names of both sides' columns, once inputs are known.
     inputs: OnceLock<[SchemaRef; 2]>,
     state: Option<State>,
@@ -93,6 +100,7 @@ impl Clone for StreamJoin {
             left: self.left.clone(),
             right: self.right.clone(),
             has_exchanged_keys: self.has_exchanged_keys,
+            is_restored: false,
             inputs: self.inputs.clone(),
             state: None,
         }
@@ -108,6 +116,7 @@ impl StreamJoin {
             left: JoinInput::default(),
             right: JoinInput::default(),
             has_exchanged_keys: false,
+            is_restored: false,
             inputs: OnceLock::new(),
             state: None,
         }
@@ -151,8 +160,43 @@ impl StreamJoin {
         Ok([left, right])
     }
 
+    /// What it holds, with all that came back.
     fn state(&mut self) -> Result<&mut State> {
-        self.state.as_mut().ok_or_else(|| Error::internal("a join was used before it was opened"))
+        let bounds = [self.left.bound, self.right.bound];
+        let state = self.state.as_mut().ok_or_else(unopened)?;
+        if !state.restored.is_empty() {
+            state.take_back(bounds)?;
+        }
+        Ok(state)
+    }
+
+    /// Frees, without a word, what the epochs before the restart freed.
+    fn forget_freed(&mut self, late_ms: i64) -> Result<()> {
+        let bounds = [self.left.bound, self.right.bound];
+        let state = self.state()?;
+        for side in [JoinSide::Left, JoinSide::Right] {
+            if let Some(bound) = side.of(bounds[0], bounds[1]) {
+                state.rows_mut(side).forget_until(bound.limit_micros(late_ms))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the state has to say of one side: its columns, what is judged late and freed by what, and what is not stored.
+    fn side_identity(&self, side: JoinSide, schema: &Schema) -> String {
+        let input = self.input(side);
+        let mut text = format!("{} ({}", side.name(), identity::columns(schema.fields()));
+        if let Some(column) = input.event_time {
+            text += &format!("; event time {}", identity::column_at(schema, column));
+        }
+        if let Some(bound) = input.bound {
+            let column = identity::column_at(schema, bound.column);
+            text += &format!("; freed by {column} at the watermark {:+} ms", bound.offset_ms);
+        }
+        if let Some(condition) = &input.condition {
+            text += &format!("; where {}", identity::expression(condition));
+        }
+        text + ")"
     }
 
     /// How a bound is told: `left freed when postTime is before the watermark - 1 hour`.
@@ -168,6 +212,17 @@ impl StreamJoin {
         let offset = if offset_ms == 0 { String::new() } else { format!(" {sign} {distance}") };
         Some(format!("{} freed when {name} is {relation} the watermark{offset}", side.of("left", "right")))
     }
+}
+
+impl JoinBound {
+    /// The time at or before which rows are freed under this watermark, in microseconds.
+    fn limit_micros(self, watermark_ms: i64) -> i64 {
+        watermark_ms.saturating_add(self.offset_ms).saturating_mul(1000)
+    }
+}
+
+fn unopened() -> Error {
+    Error::internal("a join was used before it was opened")
 }
 
 fn check_time(schema: &Schema, column: usize) -> Result<()> {
@@ -190,6 +245,10 @@ struct State {
     dropped: SchemaRef,
     /// Of the left side's columns, how many.
     left_width: usize,
+    /// The columns of snapshots.
+    saved: SchemaRef,
+    /// What came back and is not yet among the rows.
+    restored: Vec<StatePart>,
     time: EpochTime,
     work: Work,
     pairs: Pairs,
@@ -226,9 +285,46 @@ impl State {
         self.joiner.spec.kind
     }
 
+    /// Whether it matters if a row of this side has had a partner.
+    fn asks_matched(&self, side: JoinSide) -> bool {
+        self.kind().keeps(side) || (self.kind() == JoinType::LeftSemi && side == JoinSide::Left)
+    }
+
     fn put_out(&mut self, records: RecordBatch, output: &mut Output) {
         self.balance.made += records.num_rows() as u64;
         output.batch(records);
+    }
+
+    /// Puts what came back among the rows.
+    fn take_back(&mut self, bounds: [Option<JoinBound>; 2]) -> Result<()> {
+        let parts = std::mem::take(&mut self.restored);
+        for side in [JoinSide::Left, JoinSide::Right] {
+            let mut saved = SavedSide::new(side, &parts, self.asks_matched(side))?;
+            if let Some(serial) = saved.last_serial() {
+                self.rows_mut(side).reserve_serial(serial);
+            }
+            for part in saved.parts() {
+                let rows = saved.rows(part, self.rows(side).schema())?;
+                self.add_back(side, rows, side.of(bounds[0], bounds[1]))?;
+            }
+            self.rows_mut(side).keep_strays(saved.strays());
+        }
+        Ok(())
+    }
+
+    fn add_back(&mut self, side: JoinSide, rows: RestoredRows, bound: Option<JoinBound>) -> Result<()> {
+        let RestoredRows { records, hashes, serials, matched } = rows;
+        let times = times_of(&records, bound)?;
+        // A probe knows which rows can have a partner.
+        let probe = self.joiner.probe(side, records, hashes.into(), false);
+        let rows = NewRows {
+            times: &times,
+            can_match: probe.can_match.as_ref(),
+            matched: &matched,
+            serials: &serials,
+            ..NewRows::new(&probe.records, &probe.hashes)
+        };
+        self.rows_mut(side).add(&rows)
     }
 
     /// Drops the late rows of a batch.
@@ -370,11 +466,10 @@ impl State {
         let count = wanted.count_set_bits();
         self.added += count as u64;
         let all = NewRows {
-            records: &probe.records,
-            hashes: &probe.hashes,
             times,
             can_match: probe.can_match.as_ref(),
             matched: if is_kept { &probe.matched } else { &[] },
+            ..NewRows::new(&probe.records, &probe.hashes)
         };
         if count == rows {
             return self.rows_mut(side).add(&all);
@@ -384,7 +479,7 @@ impl State {
         let hashes: Vec<u64> = wanted.set_indices().map(|row| probe.hashes[row]).collect();
         let some: Vec<i64> =
             if times.is_empty() { Vec::new() } else { wanted.set_indices().map(|row| times[row]).collect() };
-        let some = NewRows { records: &records, hashes: &hashes, times: &some, can_match: None, matched: &[] };
+        let some = NewRows { times: &some, ..NewRows::new(&records, &hashes) };
         self.rows_mut(side).add(&some)
     }
 
@@ -438,9 +533,9 @@ impl StreamJoin {
             hash_rows_into(&columns, &mut state.hashes);
             state.hashes.as_slice().into()
         });
-        let times = input.bound.map(|bound| freed_at(records.column(bound.column))).transpose()?.unwrap_or_default();
-        let asks = state.kind().keeps(side) || (state.kind() == JoinType::LeftSemi && side == JoinSide::Left);
-        Ok(Box::new((state.joiner.probe(side, records, hashes, asks), times)))
+        let times = times_of(&records, input.bound)?;
+        let asks_matched = state.asks_matched(side);
+        Ok(Box::new((state.joiner.probe(side, records, hashes, asks_matched), times)))
     }
 
     fn expire(&mut self, from: JoinSide, output: &mut Output) -> Result<Flow> {
@@ -449,7 +544,7 @@ impl StreamJoin {
         let sides = if from == JoinSide::Left { &[JoinSide::Left, JoinSide::Right][..] } else { &[JoinSide::Right] };
         for side in sides {
             let (Some(bound), Some(watermark)) = (side.of(bounds[0], bounds[1]), state.time.here) else { continue };
-            let limit = watermark.evict_ms.saturating_add(bound.offset_ms).saturating_mul(1000);
+            let limit = bound.limit_micros(watermark.evict_ms);
             if state.expire(*side, limit, output)? == Flow::More {
                 state.work = Work::Expiring(*side);
                 return Ok(Flow::More);
@@ -459,7 +554,11 @@ impl StreamJoin {
     }
 }
 
-/// The times by which rows are freed.
+/// The times by which rows are freed; none if they never are.
+fn times_of(records: &RecordBatch, bound: Option<JoinBound>) -> Result<Vec<i64>> {
+    Ok(bound.map(|bound| freed_at(records.column(bound.column))).transpose()?.unwrap_or_default())
+}
+
 fn freed_at(column: &ArrayRef) -> Result<Vec<i64>> {
     let times = judged_times(column)?;
     if times.null_count() == 0 {
@@ -497,6 +596,8 @@ impl Operator for StreamJoin {
             right: SideRows::new(Arc::clone(right)),
             dropped: both(left, right),
             left_width: left.fields().len(),
+            saved: saved::state_schema(left, right),
+            restored: Vec::new(),
             time: EpochTime::default(),
             work: Work::Nothing,
             pairs: Pairs::default(),
@@ -512,6 +613,11 @@ impl Operator for StreamJoin {
     fn on_watermark(&mut self, time: EpochTime, _: &mut Output) -> Result<Option<Watermark>> {
         let offsets = [self.left.bound, self.right.bound].into_iter().flatten().map(|bound| bound.offset_ms);
         let offset = offsets.min().unwrap_or(0).min(0);
+        if let Some(watermark) = time.here
+            && std::mem::take(&mut self.is_restored)
+        {
+            self.forget_freed(watermark.late_ms)?;
+        }
         self.state()?.time = time;
         Ok(time.here.map(|watermark| Watermark {
             late_ms: watermark.late_ms.saturating_add(offset),
@@ -537,9 +643,39 @@ impl Operator for StreamJoin {
         self.expire(JoinSide::Left, output)
     }
 
-    /// Its rows have no form yet in which they could be kept: it says so rather than come back without them.
     fn snapshot(&mut self) -> Result<Option<StateDelta>> {
-        Err(Error::state("the rows of a join of streams cannot be kept in a checkpoint yet; run the query without one"))
+        let State { left, right, saved, .. } = self.state()?;
+        let mut delta = StateDelta::default();
+        saved::save(JoinSide::Left, left, saved, &mut delta)?;
+        saved::save(JoinSide::Right, right, saved, &mut delta)?;
+        Ok(Some(delta))
+    }
+
+    fn restore(&mut self, part: StatePart) -> Result<()> {
+        let state = self.state.as_mut().ok_or_else(unopened)?;
+        saved::check(&part, &state.saved)?;
+        state.restored.push(part);
+        self.is_restored = true;
+        Ok(())
+    }
+
+    fn save_all(&mut self) -> bool {
+        let Ok(state) = self.state() else { return false };
+        state.left.save_all();
+        state.right.save_all();
+        true
+    }
+
+    fn state_identity(&self) -> Option<String> {
+        let [left, right] = self.inputs.get()?;
+        let mut text = format!("{} join of streams on {}", self.spec.kind, self.spec.key_identity(left, right));
+        if let Some(condition) = &self.spec.condition {
+            text += &format!(" where {}", identity::expression(&condition.expression));
+        }
+        for side in [JoinSide::Left, JoinSide::Right] {
+            text += &format!("; {}", self.side_identity(side, side.of(left, right)));
+        }
+        Some(text)
     }
 
     fn uses_watermark(&self) -> bool {

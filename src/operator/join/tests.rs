@@ -6,10 +6,12 @@ use arrow::record_batch::RecordBatch;
 use proptest::prelude::*;
 
 use super::*;
+use crate::operator::checked::restarts::{self, Subject};
 use crate::operator::{
     Balance, Barrier, BarrierKind, Batch, Checked, EpochTime, Expression, Flow, Operator, OperatorContext, Output,
-    Watermark, reason,
+    StatePart, Watermark, reason,
 };
+use crate::protocol::key_group::hash_rows;
 
 /// A row of either side: key, a second key, time in microseconds, value, and a number that tells rows apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -328,7 +330,7 @@ fn case() -> impl Strategy<Value = Case> {
 fn epochs() -> impl Strategy<Value = Vec<Epoch>> {
     let rows = || prop::collection::vec(row(), 0..30);
     let epoch = (0..6_i64, rows(), rows()).prop_map(|(step, left, right)| (step, [left, right]));
-    prop::collection::vec(epoch, 1..7).prop_map(|steps| {
+    prop::collection::vec(epoch, 1..9).prop_map(|steps| {
         let (mut evict_ms, mut id) = (0, 0);
         let mut epochs = Vec::new();
         for (step, mut sides) in steps {
@@ -357,4 +359,114 @@ proptest! {
             prop_assert_eq!(run.epoch(epoch, &cuts), oracle.epoch(epoch));
         }
     }
+}
+
+/// Which columns rows are divided by.
+fn hashes(case: &Case, rows: &RecordBatch) -> Vec<u64> {
+    let columns: Vec<ArrayRef> = case.keys().iter().map(|key| Arc::clone(rows.column(key.left))).collect();
+    hash_rows(&columns)
+}
+
+/// Epochs whose watermark is what the last one saw, as a query has it.
+fn trial(case: &Case, epochs: &[Epoch]) -> Vec<restarts::Epoch> {
+    let mut late_ms = 0;
+    let of = |epoch: &Epoch| {
+        let here = Some(Watermark { late_ms, evict_ms: epoch.evict_ms });
+        late_ms = epoch.evict_ms;
+        // Both sides in pieces, in turn.
+        let pieces = |side: usize| epoch.sides[side].chunks(7).map(move |rows| (side, batch(rows)));
+        let mut rows: Vec<_> = pieces(0).zip(pieces(1)).flat_map(|(left, right)| [left, right]).collect();
+        let done = rows.len() / 2;
+        rows.extend(pieces(0).skip(done).chain(pieces(1).skip(done)));
+        let rows = rows.into_iter().map(|(side, rows)| {
+            let hashes = hashes(case, &rows);
+            (side, rows, hashes)
+        });
+        restarts::Epoch { here, rows: rows.collect() }
+    };
+    epochs.iter().map(of).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn a_restart_changes_nothing_of_a_join(
+        case in case(),
+        epochs in epochs(),
+        turns in restarts::turns(),
+        has_watermark in prop::bool::weighted(0.9),
+        carries_hashes: bool,
+    ) {
+        let make = || -> Box<dyn Operator> {
+            let operator = case.operator();
+            Box::new(if carries_hashes { operator.with_exchanged_keys() } else { operator })
+        };
+        let subject = Subject { make: &make, inputs: vec![schema(), schema()], instances: 3, carries_hashes };
+        let mut epochs = trial(&case, &epochs);
+        if !has_watermark {
+            for epoch in &mut epochs {
+                epoch.here = None;
+            }
+        }
+        restarts::check(&subject, &epochs, &turns);
+    }
+}
+
+/// A left join whose rows are freed by their time.
+fn left_join() -> Case {
+    Case {
+        kind: JoinType::Left,
+        keys: 0,
+        bounds: [Some(0), Some(-2)],
+        judges: [true, true],
+        has_condition: false,
+        own_conditions: [false, true],
+    }
+}
+
+fn opened(case: &Case, inputs: &[SchemaRef]) -> StreamJoin {
+    let mut operator = case.operator();
+    let context = OperatorContext { name: "join".into(), instance: 0, parallelism: 1, inputs: inputs.to_vec() };
+    operator.open(&context).unwrap();
+    operator
+}
+
+#[test]
+fn the_identity_tells_kind_keys_conditions_and_what_frees_rows() {
+    let columns = "key BIGINT, word STRING, time TIMESTAMP, value BIGINT, id BIGINT; event time time TIMESTAMP";
+    let left = format!("left ({columns}; freed by time TIMESTAMP at the watermark +0 ms)");
+    let right = format!("right ({columns}; freed by time TIMESTAMP at the watermark -2 ms; where Positive)");
+    let identity = |case: &Case| opened(case, &[schema(), schema()]).state_identity().unwrap();
+    assert_eq!(identity(&left_join()), format!("left join of streams on key BIGINT = key BIGINT; {left}; {right}"));
+    let both = Case { keys: 2, has_condition: true, ..left_join() };
+    let keys = "key BIGINT = key BIGINT and word STRING <=> word STRING where Less";
+    assert_eq!(identity(&both), format!("left join of streams on {keys}; {left}; {right}"));
+
+    // The planner's numbers may change.
+    let numbered = |number: usize| -> SchemaRef {
+        let name = |field: &FieldRef| field.as_ref().clone().with_name(format!("{}#{number}", field.name()));
+        Arc::new(Schema::new(schema().fields().iter().map(name).collect::<Vec<_>>()))
+    };
+    assert_eq!(
+        opened(&both, &[numbered(3), numbered(14)]).state_identity(),
+        opened(&both, &[schema(), schema()]).state_identity()
+    );
+}
+
+#[test]
+fn the_state_of_another_join_is_refused_by_its_columns() {
+    let mut operator = opened(&left_join(), &[schema(), schema()]);
+    let rows = [Row { key: Some(1), word: None, time: Some(9), value: 1, id: 1 }];
+    assert_eq!(operator.on_batch(0, batch(&rows).into(), &mut Output::default()).unwrap(), Flow::Done);
+    let (rows, hashes) = operator.snapshot().unwrap().unwrap().changed.remove(0);
+    assert_eq!(rows.schema().field(4).name(), "left.0.key");
+    let mut fields = schema().fields().to_vec();
+    fields[ID] = Arc::new(Field::new("id", DataType::Utf8View, true));
+    let mut other = opened(&left_join(), &[Arc::new(Schema::new(fields)), schema()]);
+    let error = other.restore(StatePart { rows: rows.clone(), hashes: hashes.clone() }).unwrap_err();
+    assert_eq!(error.kind(), crate::error::ErrorKind::State);
+    assert!(error.message().contains("left.4.id Utf8View"), "{error}");
+    assert!(operator.clone().restore(StatePart { rows: rows.clone(), hashes }).is_err(), "it is not open");
+    assert!(opened(&left_join(), &[schema(), schema()]).restore(StatePart { rows, hashes: vec![] }).is_err());
 }

@@ -5,7 +5,8 @@
 //!
 //! A snapshot holds all sessions of every key touched since the last one, a row each. A row that is null behind the
 //! keys says that its key has no sessions: those of rows before it are gone. One stands before the sessions of every key
-//! that earlier snapshots hold sessions of, so rows restored in order give what there was, however they are cut.
+//! that earlier snapshots hold sessions of, so rows restored in order give what there was, however they are cut. Snapshots that
+//! become one keep such a row only where what came before them did not come back.
 
 use arrow::datatypes::SchemaRef;
 
@@ -14,9 +15,9 @@ use super::timelines::NONE;
 use super::{partial_schema, session_fields, state_schema};
 use crate::error::{Error, Result};
 use crate::operator::aggregate::AggregateSpec;
-use crate::operator::aggregate::groups::GroupSet;
-use crate::operator::aggregate::groups::{BATCH_ROWS, Running};
+use crate::operator::aggregate::groups::{BATCH_ROWS, GroupSet, Running, identity as spec_identity};
 use crate::operator::aggregate::partial::{describe, one_input};
+use crate::operator::checked::identity;
 use crate::operator::{
     Balance, Barrier, Batch, EpochTime, Flow, Operator, OperatorContext, OperatorStats, Output, StateDelta, StatePart,
     Watermark,
@@ -156,6 +157,16 @@ impl Operator for FinalSessions {
         self.running()?.restore(&part)
     }
 
+    fn save_all(&mut self) -> bool {
+        self.running().map(Held::save_all).is_ok()
+    }
+
+    fn state_identity(&self) -> Option<String> {
+        let sessions = self.spec.keys.get(self.place).map(|key| identity::expression(key)).unwrap_or_default();
+        let freed = if self.is_watermarked && self.mode == OutputMode::Append { ", freed when final" } else { "" };
+        Some(format!("aggregation {}; sessions {sessions}{freed}", spec_identity(&self.spec)))
+    }
+
     fn uses_watermark(&self) -> bool {
         self.mode != OutputMode::Complete
     }
@@ -184,8 +195,10 @@ struct Held {
     first_new: usize,
     /// Keys touched since the last snapshot.
     unsaved: GroupSet,
-    /// Whether the snapshots hold sessions of a key. Keys past the end have none.
-    saved: Vec<bool>,
+    /// What snapshots hold of each key; of keys past the end, nothing.
+    saved: Vec<Saved>,
+    /// Whether some key [came back without](Saved::is_stray) what was saved of it first.
+    has_strays: bool,
     showing: Shown,
     /// The sessions to show, and how many of them are shown.
     slots: Vec<u32>,
@@ -203,6 +216,7 @@ impl Held {
             first_new: 0,
             unsaved: GroupSet::default(),
             saved: Vec::new(),
+            has_strays: false,
             showing: Shown::Nothing,
             slots: Vec::new(),
             shown: 0,
@@ -276,11 +290,14 @@ impl Held {
         self.table.drop_gone_slots()?;
         // A key without sessions is still to be reported if a snapshot holds some.
         let (unsaved, saved) = (&self.unsaved, &self.saved);
-        let is_wanted = |key: u32| unsaved.contains(key) && is_saved(saved, key);
+        let is_wanted = |key: u32| {
+            let saved = saved_of(saved, key);
+            saved.is_stray || (unsaved.contains(key) && saved.has_sessions)
+        };
         let Some(kept) = self.table.drop_unused_keys(is_wanted)? else { return Ok(()) };
         let (mut unsaved, mut saved) = (GroupSet::default(), Vec::with_capacity(kept.len()));
         for (key, &old) in (0_u32..).zip(&kept) {
-            saved.push(is_saved(&self.saved, old));
+            saved.push(saved_of(&self.saved, old));
             if self.unsaved.contains(old) {
                 unsaved.insert(key);
             }
@@ -290,11 +307,12 @@ impl Held {
     }
 
     fn snapshot(&mut self, schema: &SchemaRef) -> Result<StateDelta> {
-        self.saved.resize(self.table.keys(), false);
+        self.saved.resize(self.table.keys(), Saved::default());
         let (mut keys, mut slots) = (Vec::new(), Vec::new());
         for &key in self.unsaved.list() {
             let timelines = &self.table.timelines;
-            let was_saved = std::mem::replace(&mut self.saved[key as usize], timelines.has_sessions(key));
+            let saved = &mut self.saved[key as usize].has_sessions;
+            let was_saved = std::mem::replace(saved, timelines.has_sessions(key));
             if was_saved {
                 slots.push(NONE);
             }
@@ -302,24 +320,42 @@ impl Held {
             keys.resize(slots.len(), key);
         }
         self.unsaved.clear();
+        if std::mem::take(&mut self.has_strays) {
+            self.saved.iter_mut().for_each(|saved| saved.is_stray = false);
+        }
         let chunks = keys.chunks(BATCH_ROWS).zip(slots.chunks(BATCH_ROWS));
         let changed = chunks.map(|(keys, slots)| self.table.states(keys, slots, schema)).collect::<Result<_>>()?;
         Ok(StateDelta { changed })
     }
 
     fn restore(&mut self, part: &StatePart) -> Result<()> {
-        self.table.restore(&part.rows, &part.hashes)?;
-        self.saved.resize(self.table.keys(), false);
-        for &key in self.table.last_keys() {
-            self.saved[key as usize] = self.table.timelines.has_sessions(key);
+        let are_sessions = self.table.restore(&part.rows, &part.hashes)?;
+        self.saved.resize(self.table.keys(), Saved::default());
+        for (row, &key) in self.table.last_keys().iter().enumerate() {
+            let saved = &mut self.saved[key as usize];
+            let is_first = !std::mem::replace(&mut saved.is_restored, true);
+            saved.is_stray |= is_first && !are_sessions.value(row);
+            self.has_strays |= saved.is_stray;
+            saved.has_sessions = self.table.timelines.has_sessions(key);
         }
         self.drop_unused()?;
         self.first_new = self.table.timelines.len();
         Ok(())
     }
 
+    /// From now on no snapshot holds any session, but for what is not known to have come back.
+    fn save_all(&mut self) {
+        self.saved.resize(self.table.keys(), Saved::default());
+        for (key, saved) in (0..).zip(&mut self.saved) {
+            saved.has_sessions = saved.is_stray;
+            if saved.is_stray || self.table.timelines.has_sessions(key) {
+                self.unsaved.insert(key);
+            }
+        }
+    }
+
     fn take_stats(&mut self) -> OperatorStats {
-        let marks = self.touched.bytes() + self.unsaved.bytes() + self.saved.capacity();
+        let marks = self.touched.bytes() + self.unsaved.bytes() + self.saved.capacity() * size_of::<Saved>();
         OperatorStats {
             state_rows: Some(self.table.timelines.live() as u64),
             state_bytes: (self.table.bytes() + marks) as u64,
@@ -331,6 +367,15 @@ impl Held {
     }
 }
 
-fn is_saved(saved: &[bool], key: u32) -> bool {
-    saved.get(key as usize).is_some_and(|saved| *saved)
+/// What snapshots hold of a key.
+#[derive(Debug, Clone, Copy, Default)]
+struct Saved {
+    has_sessions: bool,
+    is_restored: bool,
+    /// The first that came back is that the key had no sessions any more: those are in snapshots that did not come back.
+    is_stray: bool,
+}
+
+fn saved_of(saved: &[Saved], key: u32) -> Saved {
+    saved.get(key as usize).copied().unwrap_or_default()
 }

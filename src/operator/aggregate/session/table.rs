@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StructArray, TimestampMicrosecondArray, UInt32Array, new_null_array};
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::take;
 use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
@@ -91,8 +92,8 @@ impl SessionTable {
         merge_states(&mut self.accumulators, &self.spec, columns.states, &self.slots)
     }
 
-    /// Takes back rows that [`states`](Self::states) gave, in their order.
-    pub(super) fn restore(&mut self, records: &RecordBatch, hashes: &[u64]) -> Result<()> {
+    /// Takes back rows that [`states`](Self::states) gave, in their order. The answer is which of them are sessions.
+    pub(super) fn restore(&mut self, records: &RecordBatch, hashes: &[u64]) -> Result<BooleanBuffer> {
         let columns = self.split(records)?;
         self.intern(columns.keys, hashes.len(), Some(hashes))?;
         self.slots.clear();
@@ -109,7 +110,8 @@ impl SessionTable {
         let rows = UInt32Array::from(rows);
         let states = columns.states.iter().map(|column| take(column, &rows, None)).collect::<Result<Vec<_>, _>>()?;
         merge_states(&mut self.accumulators, &self.spec, &states, &self.slots)?;
-        self.settle().map(|_| ())
+        self.settle()?;
+        Ok(BooleanBuffer::collect_bool(hashes.len(), |row| columns.starts.is_valid(row)))
     }
 
     fn place_rows(&mut self, keys: &[ArrayRef], starts: &[i64], ends: &[i64], hashes: Option<&[u64]>) -> Result<()> {

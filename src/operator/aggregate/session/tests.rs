@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::error::ErrorKind;
 use crate::operator::aggregate::{AggregateCall, NativeFunction};
+use crate::operator::checked::restarts::{self, Subject};
 use crate::operator::{
     Batch, EpochTime, Expression, ExpressionRef, OperatorContext, OperatorStats, StatePart, Watermark, reason,
 };
@@ -405,6 +406,53 @@ proptest! {
         check(OutputMode::Append, others, &epochs);
         check(OutputMode::Complete, others, &epochs);
     }
+}
+
+/// What the half behind the exchange gets in each epoch.
+fn exchanged(mode: OutputMode, others: usize, epochs: &[Plan]) -> Vec<restarts::Epoch> {
+    let mut partial = PartialSessions::new(spec(others), place(others), mode == OutputMode::Append);
+    let mut late_ms = 0;
+    let of = |epoch: &Plan| {
+        let now = time(late_ms, late_ms + epoch.advance_ms);
+        late_ms += epoch.advance_ms;
+        let mut outcome = Outcome::default();
+        partial.on_watermark(now, &mut Output::default()).unwrap();
+        epoch.rows.chunks(epoch.cut).for_each(|rows| outcome.feed(&mut partial, batch(rows)));
+        outcome.close(&mut partial, true);
+        let rows = outcome.batches.into_iter().map(|batch| (0, batch.records, batch.hashes.unwrap().to_vec()));
+        restarts::Epoch { here: now.here, rows: rows.collect() }
+    };
+    epochs.iter().map(of).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+
+    #[test]
+    fn restarts_at_other_parallelisms_and_compactions_change_nothing(
+        epochs in prop::collection::vec(plan(), 1..9),
+        others in 0..3_usize,
+        turns in restarts::turns(),
+        carries_hashes: bool,
+    ) {
+        for mode in [OutputMode::Append, OutputMode::Complete] {
+            let make = || -> Box<dyn Operator> {
+                Box::new(FinalSessions::new(spec(others), place(others), true, mode))
+            };
+            let inputs = vec![partial_schema(&spec(others), place(others))];
+            let subject = Subject { make: &make, inputs, instances: 3, carries_hashes };
+            restarts::check(&subject, &exchanged(mode, others, &epochs), &turns);
+        }
+    }
+}
+
+#[test]
+fn the_identity_tells_keys_sessions_and_calls() {
+    let identity = |mode| FinalSessions::new(spec(1), place(1), true, mode).state_identity().unwrap();
+    let text = "aggregation by session STRUCT<start: TIMESTAMP, end: TIMESTAMP>, word STRING: count(*) BIGINT, \
+                sum(Column(1)) BIGINT, max(Column(1)) BIGINT; sessions Column(2)";
+    assert_eq!(identity(OutputMode::Complete), text);
+    assert_eq!(identity(OutputMode::Append), format!("{text}, freed when final"));
 }
 
 fn partial(judges_late: bool) -> PartialSessions {

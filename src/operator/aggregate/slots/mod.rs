@@ -27,6 +27,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::AggregateSpec;
 use crate::error::{Error, Result};
+use crate::operator::checked::identity;
 use crate::operator::watermark::window_part;
 use crate::operator::{DroppedRows, EpochTime, ExpressionRef, Output, Windows, reason};
 
@@ -69,6 +70,23 @@ impl TimeKey {
     pub(super) fn late_until(&self, time: EpochTime) -> Option<i64> {
         let late = time.here.map_or(0, |here| here.late_ms);
         self.is_watermarked.then(|| late.saturating_mul(1000))
+    }
+}
+
+impl TimeKey {
+    /// How the time is told in a checkpoint: what it is, and whether it frees groups.
+    pub(super) fn identity(self, spec: &AggregateSpec) -> String {
+        let key = spec.key_fields.get(self.place).map(|field| identity::without_numbers(field.name()));
+        let key = key.unwrap_or_default();
+        let kind = match self.kind {
+            // A key that is a window made before is told by its type.
+            TimeKind::WindowColumn | TimeKind::Time => String::new(),
+            TimeKind::Windows(windows) => {
+                let over = spec.keys.get(self.place).map(|time| identity::expression(time)).unwrap_or_default();
+                format!(" of {over} in windows of {windows}")
+            }
+        };
+        format!("; {key}{kind}{}", if self.is_watermarked { ", freed when final" } else { "" })
     }
 }
 

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::super::{AggregateCall, FinalAggregate, NativeFunction, PartialAggregate};
 use super::*;
+use crate::operator::checked::restarts::{self, Subject};
 use crate::operator::{
     Barrier, BarrierKind, Batch, Expression, Flow, Operator, OperatorContext, OperatorStats, StateDelta, StatePart,
     Watermark,
@@ -338,6 +339,80 @@ proptest! {
         straight.epoch(watermark, &[]);
         prop_assert_eq!(restarted.stats.state_rows, straight.stats.state_rows);
     }
+}
+
+/// What the half behind the exchange gets in each epoch.
+fn exchanged(spec: &AggregateSpec, kind: TimeKind, epochs: &[Vec<Row>]) -> Vec<restarts::Epoch> {
+    let mut partial = PartialAggregate::new(spec.clone());
+    let mut watermark = Watermark::default();
+    let of = |rows: &Vec<Row>| {
+        let time = EpochTime { here: Some(watermark), query: watermark, ..EpochTime::default() };
+        let (mut output, mut batches) = (Output::default(), Vec::new());
+        partial.on_watermark(time, &mut output).unwrap();
+        for batch in cut(kind, rows, 11) {
+            let flow = partial.on_batch(0, batch, &mut output).unwrap();
+            batches.extend(drain(&mut partial, flow, &mut output));
+        }
+        let barrier = Barrier { epoch: 0, kind: BarrierKind::Light, has_data: true };
+        let flow = partial.on_barrier(&barrier, &mut output).unwrap();
+        batches.extend(drain(&mut partial, flow, &mut output));
+        let rows: Vec<_> =
+            batches.into_iter().map(|batch| (0, batch.records, batch.hashes.unwrap().to_vec())).collect();
+        let highest = epochs_highest(&rows).unwrap_or(0) / 1000 - 5000;
+        let here = Some(watermark);
+        watermark = Watermark { late_ms: watermark.evict_ms, evict_ms: watermark.evict_ms.max(highest) };
+        restarts::Epoch { here, rows }
+    };
+    epochs.iter().map(of).collect()
+}
+
+/// The highest time of state columns, in microseconds: the last of the keys or the end of the window.
+fn epochs_highest(rows: &[(usize, RecordBatch, Vec<u64>)]) -> Option<i64> {
+    let times = rows.iter().flat_map(|(_, records, _)| records.columns()).flat_map(micros_of);
+    times.flatten().max()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn restarts_at_other_parallelisms_and_compactions_change_nothing(
+        kind in kinds(),
+        epochs in epochs(),
+        mode in prop::sample::select(vec![OutputMode::Append, OutputMode::Update, OutputMode::Complete]),
+        alone: bool,
+        is_watermarked: bool,
+        turns in restarts::turns(),
+        carries_hashes: bool,
+    ) {
+        let is_watermarked = is_watermarked && mode != OutputMode::Complete;
+        let spec = spec(kind, alone, is_watermarked);
+        let make = || -> Box<dyn Operator> { Box::new(FinalAggregate::new(spec.clone(), mode)) };
+        let subject = Subject { make: &make, inputs: vec![spec.partial_schema()], instances: 3, carries_hashes };
+        let trial = exchanged(&spec, kind, &epochs);
+        restarts::check(&subject, &trial, &turns);
+    }
+}
+
+#[test]
+fn the_identity_tells_keys_windows_and_calls_but_no_names_of_results() {
+    let windows = TimeKind::Windows(Windows::new(600 * SECOND, 300 * SECOND, -2 * SECOND).unwrap());
+    let identity = |kind, is_watermarked| {
+        FinalAggregate::new(spec(kind, false, is_watermarked), OutputMode::Append).state_identity().unwrap()
+    };
+    let keys = "aggregation by word STRING, time STRUCT<start: TIMESTAMP, end: TIMESTAMP>: count(*) BIGINT, \
+                sum(Column(2)) BIGINT";
+    let over = "of Column(0) in windows of 10 minutes every 5 minutes from -2 seconds";
+    assert_eq!(identity(windows, true), format!("{keys}; time {over}, freed when final"));
+    assert_eq!(identity(TimeKind::WindowColumn, false), format!("{keys}; time"));
+    let renamed = |text: &str| {
+        let mut spec = spec(windows, false, true);
+        spec.calls[0].name = text.to_string();
+        spec.key_fields[0] = Arc::new(spec.key_fields[0].as_ref().clone().with_name(format!("word{text}")));
+        FinalAggregate::new(spec, OutputMode::Append).state_identity().unwrap()
+    };
+    assert_eq!(renamed("#1"), renamed("#25"));
+    assert_ne!(renamed("#1"), renamed("s#1"));
 }
 
 #[test]

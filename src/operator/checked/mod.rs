@@ -4,9 +4,13 @@
 //! Release builds pass every call straight on.
 //!
 //! ```text
-//! calls  = restore* epoch*
+//! calls  = restore* (on_watermark? save_all snapshot)? epoch*
 //! epoch  = on_watermark? on_batch* on_barrier snapshot?        each on_… that answers More: resume until Done
 //! ```
+
+pub(super) mod identity;
+#[cfg(test)]
+pub(super) mod restarts;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,6 +159,13 @@ impl Laws {
         Ok(())
     }
 
+    /// All of the state may be asked for, if no row came since the last snapshot.
+    fn save_all(&mut self) {
+        if self.place != Place::AmongBatches {
+            self.place = Place::AfterDurableBarrier;
+        }
+    }
+
     /// Checks the batches put out since there were `before`.
     fn rows(&self, output: &Output, before: usize) -> Result<()> {
         output.items.iter().skip(before).try_for_each(|(_, batch)| self.records(batch))
@@ -267,6 +278,15 @@ impl Operator for Checked {
             return self.laws.broken("was given state after its first epoch began");
         }
         self.operator.restore(part)
+    }
+
+    fn save_all(&mut self) -> bool {
+        self.laws.save_all();
+        self.operator.save_all()
+    }
+
+    fn state_identity(&self) -> Option<String> {
+        self.operator.state_identity()
     }
 
     fn uses_watermark(&self) -> bool {
