@@ -42,7 +42,7 @@ impl LocalStore {
     }
 
     /// The same without waiting for the disk: objects outlive the process, not a crash of the machine.
-    pub(crate) fn without_sync(root: impl Into<PathBuf>) -> Self {
+    pub fn without_sync(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into(), is_synced: false }
     }
 
@@ -105,22 +105,22 @@ impl LocalStore {
         made
     }
 
-    /// Removes what a process that crashed had half made.
-    fn sweep(&self, directory: &Path) {
-        let Ok(entries) = fs::read_dir(directory) else { return };
-        for entry in entries.flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                self.sweep(&path);
-            } else if entry.file_name().to_string_lossy().starts_with(HALF_MADE) {
-                let _ = fs::remove_file(path);
-            }
-        }
-    }
-
     fn holder(&self) -> String {
         let who = fs::read_to_string(self.path(LOCK)).unwrap_or_default();
         if who.trim().is_empty() { "another process".to_string() } else { format!("process {}", who.trim()) }
+    }
+}
+
+/// Removes what a process that crashed had half made.
+fn sweep(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            sweep(&path);
+        } else if entry.file_name().to_string_lossy().starts_with(HALF_MADE) {
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
@@ -188,7 +188,7 @@ impl CheckpointStore for LocalStore {
         }
         let named = file.set_len(0).and_then(|()| write!(file, "{}", process::id()));
         named.map_err(failed)?;
-        self.sweep(&self.root);
+        sweep(&self.root);
         Ok(Some(StoreLock::new(file)))
     }
 }

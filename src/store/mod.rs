@@ -136,7 +136,7 @@ pub(crate) mod tests {
             racers.into_iter().map(|racer| racer.join().unwrap()).filter(|made| *made == Created::New).count()
         });
         assert_eq!(won, 1);
-        assert_eq!(store.create("state/0/1-1-0.arrow", &[7; 100_000]).unwrap(), Created::New);
+        assert_eq!(store.create("state/0/1-1-0.arrow", &vec![7; 100_000]).unwrap(), Created::New);
         assert_eq!(store.list("state/0").unwrap(), ["1-1-0.arrow"]);
         assert_eq!((store.list("commits").unwrap().len(), store.list("state").unwrap().len()), (1, 0));
         store.delete("commits/0").unwrap();
