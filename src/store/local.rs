@@ -11,13 +11,17 @@
 //!
 //! [`lock`]: CheckpointStore::lock
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Mutex;
+
+use uuid::Uuid;
 
 use super::{CheckpointStore, Created, StoreLock};
+use crate::clock::lock;
 use crate::error::{Error, Result};
 
 /// What names of half made files begin with.
@@ -26,24 +30,24 @@ const HALF_MADE: &str = ".tmp-";
 /// The file that the running process locks; it says who that is.
 const LOCK: &str = ".lock";
 
-static NEXT: AtomicU64 = AtomicU64::new(0);
-
 /// Keeps objects as files below a directory.
 #[derive(Debug)]
 pub struct LocalStore {
     root: PathBuf,
     is_synced: bool,
+    /// Directories whose names are known to be durable.
+    durable: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl LocalStore {
     /// Objects below `root`, which is made with the first of them.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), is_synced: true }
+        Self { root: root.into(), is_synced: true, durable: Mutex::default() }
     }
 
     /// The same without waiting for the disk: objects outlive the process, not a crash of the machine.
     pub fn without_sync(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), is_synced: false }
+        Self { is_synced: false, ..Self::new(root) }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -63,14 +67,22 @@ impl LocalStore {
         Error::connector(format!("cannot {what} {}: {error}{remedy}", path.display())).with_source(error)
     }
 
-    /// Makes the directory of an object, and its name durable in the one above.
+    /// Makes the directory of an object durable, with those it is in. Once a directory: one that is there may still have been made by
+    /// a process that crashed before its name was durable.
     fn make_directory(&self, directory: &Path) -> io::Result<()> {
-        if directory.is_dir() {
+        let mut durable = lock(&self.durable);
+        if durable.contains(directory) {
             return Ok(());
         }
+        let made = directory.ancestors().take_while(|above| !above.exists()).count();
         fs::create_dir_all(directory)?;
-        let above = directory.ancestors().skip(1).take_while(|above| above.starts_with(&self.root));
-        above.chain(self.root.parent()).try_for_each(|above| self.sync_directory(above))
+        for (height, above) in directory.ancestors().enumerate().skip(1) {
+            if height <= made || above.starts_with(&self.root) || Some(above) == self.root.parent() {
+                self.sync_directory(above)?;
+            }
+        }
+        durable.insert(directory.to_path_buf());
+        Ok(())
     }
 
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
@@ -90,8 +102,7 @@ impl LocalStore {
     fn try_create(&self, path: &Path, content: &[u8]) -> io::Result<Created> {
         let directory = path.parent().unwrap_or(&self.root);
         self.make_directory(directory)?;
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let half_made = directory.join(format!("{HALF_MADE}{}-{number}", process::id()));
+        let half_made = directory.join(format!("{HALF_MADE}{}", Uuid::new_v4().simple()));
         let made = self.write(&half_made, content).and_then(|()| match fs::hard_link(&half_made, path) {
             Ok(()) => self.sync_directory(directory).map(|()| Created::New),
             // Whoever was first may not have synced its name yet.

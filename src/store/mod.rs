@@ -4,7 +4,8 @@
 //!
 //! All that a checkpoint needs of a store is [`create`](CheckpointStore::create): durable, whole, and exclusive, so that of two
 //! processes that make the same object one finds out that it came second. Objects never change.
-
+//! No query keeps a checkpoint yet: this is what the first will be kept in.
+//!
 //! | location | store | what it survives |
 //! |---|---|---|
 //! | a path, `file:…` | [`LocalStore`]  | crashes of the process and of the machine |
@@ -87,8 +88,9 @@ pub trait CheckpointStore: fmt::Debug + Send + Sync + 'static {
 /// # Errors
 /// When the location is empty or its scheme is not known.
 pub fn open(location: &str) -> Result<Arc<dyn CheckpointStore>> {
+    let path = local_path(location);
     match location.split_once("://") {
-        None | Some(("file", _)) if !location.trim().is_empty() => Ok(Arc::new(LocalStore::new(local_path(location)))),
+        None | Some(("file", _)) if !path.trim().is_empty() => Ok(Arc::new(LocalStore::new(path))),
         Some(("memory", name)) if !name.is_empty() => Ok(MemoryStore::named(name)),
         _ => Err(Error::config(format!(
             "checkpointLocation `{location}` is no place for a checkpoint; use a directory, or memory://name for tests"
@@ -146,7 +148,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_location_that_is_no_store_is_refused_with_those_there_are() {
-        for location in ["", " ", "memory://", "ftp://host/x"] {
+        for location in ["", " ", "file:", "file://", "memory://", "ftp://host/x"] {
             let error = open(location).unwrap_err().to_string();
             assert!(error.contains("use a directory"), "{error}");
         }
