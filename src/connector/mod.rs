@@ -100,7 +100,8 @@ pub enum NextPoll {
 ///
 /// The query calls, in this order: [`initial`](Self::initial) once, [`restore`](Self::restore) if it continues an earlier run,
 /// then for each epoch [`latest`](Self::latest), [`plan`](Self::plan) and [`save`](Self::save), and [`commit`](Self::commit) when
-/// the epoch is committed. A run that continues starts from a stored offset instead of the initial one.
+/// the epoch is committed. A run that continues starts from a stored offset instead of the initial one. As long as queries have
+/// no checkpoints, no run continues another: `save`, `save_all` and `restore` are not called.
 pub trait Source: Send + 'static {
     /// The columns every batch has.
     fn schema(&self) -> SchemaRef;
@@ -399,7 +400,8 @@ pub struct SinkContext {
     pub schema: SchemaRef,
     /// Which of the sink's writers this is, from 0.
     pub instance: usize,
-    /// Names the query's checkpoint: the same in every run that continues it, another for every other query.
+    /// Names the query's checkpoint: the same for all writers and the committer, and in every run that continues it; another for
+    /// every other query. As long as queries have no checkpoints, it is the query's id.
     pub checkpoint: Uuid,
     /// The number of the run that continues this checkpoint, from 1. Of two processes that run at once, mistakenly, each has its
     /// own.
@@ -497,6 +499,8 @@ pub trait SinkCommitter: Send {
     ///
     /// # Errors
     /// When the target cannot be written.
+    ///
+    /// As long as queries have no checkpoints, no run continues another and this is not called.
     fn recover(&mut self, last: Option<u64>) -> Result<()> {
         let _ = last;
         Ok(())

@@ -92,9 +92,8 @@ pub(crate) fn launch(
     }
     let statics = Arc::new(StaticTables::of(topology));
     statics.refresh(&coordinator_path(topology, &options), None, options.clock.as_ref())?;
-    let query = options.name.clone().unwrap_or_else(|| options.id.to_string());
-    let committers = open_committers(topology, &query)?;
-    let prepared = graph.tasks.iter().map(|task| prepare(topology, task, &query, &statics));
+    let committers = open_committers(topology, &options)?;
+    let prepared = graph.tasks.iter().map(|task| prepare(topology, task, &options, &statics));
     let work = prepared.collect::<Result<Vec<_>>>()?;
     let late_rows = Arc::new(LateRows::of(topology, &graph));
     let launch = Launch {
@@ -128,9 +127,11 @@ fn open_sources(topology: &Topology) -> Result<Vec<Box<dyn Source>>> {
     Ok(sources)
 }
 
-fn sink_context(topology: &Topology, node: usize, query: &str, instance: usize) -> SinkContext {
+/// Without a checkpoint every run is one of its own, so its id stands for the checkpoint.
+fn sink_context(topology: &Topology, node: usize, options: &LaunchOptions, instance: usize) -> SinkContext {
     let schema = Arc::new(user_schema(&topology.nodes()[node].schema));
-    SinkContext { instance, ..SinkContext::new(query, topology.output_mode(), schema) }
+    let query = options.name.clone().unwrap_or_else(|| options.id.to_string());
+    SinkContext { instance, checkpoint: options.id, ..SinkContext::new(query, topology.output_mode(), schema) }
 }
 
 fn sinks(topology: &Topology) -> impl Iterator<Item = (usize, &Arc<dyn Sink>)> {
@@ -140,12 +141,12 @@ fn sinks(topology: &Topology) -> impl Iterator<Item = (usize, &Arc<dyn Sink>)> {
     })
 }
 
-fn open_committers(topology: &Topology, query: &str) -> Result<Vec<Box<dyn SinkCommitter>>> {
-    sinks(topology).map(|(node, sink)| sink.committer(&sink_context(topology, node, query, 0))).collect()
+fn open_committers(topology: &Topology, options: &LaunchOptions) -> Result<Vec<Box<dyn SinkCommitter>>> {
+    sinks(topology).map(|(node, sink)| sink.committer(&sink_context(topology, node, options, 0))).collect()
 }
 
 /// Makes the work of one task.
-fn prepare(topology: &Topology, spec: &TaskSpec, query: &str, statics: &StaticTables) -> Result<Work> {
+fn prepare(topology: &Topology, spec: &TaskSpec, options: &LaunchOptions, statics: &StaticTables) -> Result<Work> {
     let node = match &spec.kind {
         TaskKind::Exchange { columns, receivers, .. } => {
             let exchange = Box::new(Exchange::new(columns.clone(), *receivers));
@@ -161,7 +162,7 @@ fn prepare(topology: &Topology, spec: &TaskSpec, query: &str, statics: &StaticTa
             prepare_operator(operator, spec).map(Work::Operator)
         }
         NodeKind::Sink(sink) => {
-            let context = sink_context(topology, node.index(), query, spec.instance);
+            let context = sink_context(topology, node.index(), options, spec.instance);
             let writer: Box<dyn SinkWriter> = sink.open(&context)?;
             Ok(Work::Sink(SinkTask::new(spec.id, writer, &spec.wiring, 0)))
         }

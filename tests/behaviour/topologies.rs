@@ -1,3 +1,9 @@
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use millstream::Uuid;
+use millstream::arrow::array::RecordBatch;
+use millstream::connector::{Guarantee, Prepared, Sink, SinkCommitter, SinkContext, SinkWriter};
 use millstream::prelude::*;
 
 use crate::support::{assert_says, message};
@@ -61,4 +67,76 @@ fn a_wrong_topology_is_named() {
     let _ = loose.operator("split", Explode::words("value", "word"));
     loose.sink("print", Console::new()).after(lines);
     assert_says(&message(loose.build()), &["node `split`", "reads nothing"]);
+}
+
+/// Notes the checkpoint of everyone who writes or commits.
+#[derive(Clone, Default)]
+struct Noting(Arc<Mutex<Vec<(&'static str, Uuid)>>>);
+
+struct Nothing;
+
+impl Sink for Noting {
+    fn description(&self) -> String {
+        "Noting".to_string()
+    }
+
+    fn guarantee(&self) -> Guarantee {
+        Guarantee::AtLeastOnce
+    }
+
+    fn is_parallel(&self) -> bool {
+        true
+    }
+
+    fn open(&self, context: &SinkContext) -> Result<Box<dyn SinkWriter>> {
+        self.0.lock().unwrap().push(("writer", context.checkpoint));
+        Ok(Box::new(Nothing))
+    }
+
+    fn committer(&self, context: &SinkContext) -> Result<Box<dyn SinkCommitter>> {
+        self.0.lock().unwrap().push(("committer", context.checkpoint));
+        Ok(Box::new(Nothing))
+    }
+}
+
+impl SinkWriter for Nothing {
+    fn begin(&mut self, _: u64) -> Result<()> {
+        Ok(())
+    }
+
+    fn write(&mut self, _: &RecordBatch) -> Result<()> {
+        Ok(())
+    }
+
+    fn prepare(&mut self) -> Result<Prepared> {
+        Ok(Prepared::default())
+    }
+
+    fn abort(&mut self) {}
+}
+
+impl SinkCommitter for Nothing {
+    fn commit(&mut self, _: u64, _: &[Prepared]) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn all_writers_and_the_committer_of_a_query_are_told_of_one_checkpoint() {
+    let noted = Noting::default();
+    let mut seen = BTreeSet::new();
+    for _ in 0..2 {
+        let mut topology = Topology::builder("noting");
+        let lines = topology.source("lines", TextFiles::new("assets/lines"));
+        topology.sink("note", noted.clone()).after(lines);
+        let session = crate::support::session(2);
+        session.run(topology.build().unwrap(), Trigger::available_now()).unwrap().await_termination().unwrap();
+        let told = std::mem::take(&mut *noted.0.lock().unwrap());
+        let roles: Vec<_> = told.iter().map(|(role, _)| *role).collect();
+        assert_eq!(roles, ["committer", "writer", "writer"]);
+        let checkpoints: BTreeSet<Uuid> = told.iter().map(|(_, checkpoint)| *checkpoint).collect();
+        assert_eq!(checkpoints.len(), 1);
+        seen.extend(checkpoints);
+    }
+    assert_eq!(seen.len(), 2);
 }
