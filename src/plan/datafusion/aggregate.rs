@@ -94,6 +94,13 @@ impl AccumulatorFactory for DataFusionAggregate {
         Ok(Box::new(StoredStates::new(self.clone())?))
     }
 
+    /// Not the name of the result, which is the user's and may change.
+    fn identity(&self) -> String {
+        let distinct = if self.call.is_distinct() { "distinct " } else { "" };
+        let nulls = if self.call.ignore_nulls() { " ignore nulls" } else { "" };
+        format!("{distinct}{}{nulls}", self.call.fun().name())
+    }
+
     fn state_fields(&self) -> Vec<FieldRef> {
         self.state_fields.clone()
     }
@@ -361,6 +368,13 @@ mod tests {
         arguments.extend(rest.iter().cloned().map(lit));
         let call = AggregateExprBuilder::new(function, arguments).schema(schema.clone()).alias("call").build();
         DataFusionAggregate::new(Arc::new(call.unwrap()), &schema).unwrap()
+    }
+
+    #[test]
+    fn a_checkpoint_knows_the_function_and_not_the_name_of_its_result() {
+        let of = |function| build(function, DataType::Int64, &[]).identity();
+        assert_eq!(of(sum::sum_udaf()), "sum");
+        assert_ne!(of(sum::sum_udaf()), of(median::median_udaf()));
     }
 
     fn functions() -> Vec<DataFusionAggregate> {
