@@ -8,10 +8,6 @@
 //! epoch  = on_watermark? on_batch* on_barrier snapshot?        each on_… that answers More: resume until Done
 //! ```
 
-pub(super) mod identity;
-#[cfg(test)]
-pub(super) mod restarts;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -208,6 +204,14 @@ fn deviation(declared: &Schema, batch: &RecordBatch) -> Option<String> {
         }
     }
     None
+}
+
+#[cfg(test)]
+impl Checked {
+    /// Lets a test look at what a snapshot would hold now.
+    pub(super) fn expect_snapshot(&mut self) {
+        self.laws.save_all();
+    }
 }
 
 impl Operator for Checked {

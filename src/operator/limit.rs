@@ -129,7 +129,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::operator::checked::restarts::{self, Subject};
+    use crate::operator::restarts::{self, Subject};
     use crate::protocol::BarrierKind;
 
     fn batch(values: &[i64]) -> Batch {

@@ -10,9 +10,12 @@ mod deduplicate;
 mod dropped;
 mod exchange;
 mod explode;
+mod identity;
 mod join;
 mod limit;
 mod project;
+#[cfg(test)]
+mod restarts;
 mod sort;
 mod union;
 mod watermark;

@@ -12,9 +12,8 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use arrow::util::display::array_value_to_string;
 use proptest::prelude::*;
 
-use super::Checked;
 use crate::operator::{
-    Barrier, BarrierKind, Batch, EpochTime, Flow, Operator, OperatorContext, Output, StatePart, Watermark,
+    Barrier, BarrierKind, Batch, Checked, EpochTime, Flow, Operator, OperatorContext, Output, StatePart, Watermark,
 };
 use crate::protocol::key_group::{instance_of, key_group};
 
@@ -205,7 +204,7 @@ impl<'a> Instances<'a> {
         assert!(operator.save_all());
         let parts = saved(operator);
         assert!(output.take_batches().is_empty());
-        operator.laws.save_all();
+        operator.expect_snapshot();
         assert!(saved(operator).is_empty(), "all of it was saved");
         parts
     }

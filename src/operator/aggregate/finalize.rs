@@ -30,6 +30,7 @@ use crate::operator::{
     Barrier, Batch, EpochTime, Flow, Operator, OperatorContext, OperatorStats, Output, StateDelta, StatePart, Watermark,
 };
 use crate::protocol::OutputMode;
+use crate::state::columns_text;
 
 /// Merges partial states by key and shows the result table.
 #[derive(Debug, Clone)]
@@ -92,33 +93,6 @@ impl FinalAggregate {
             OutputMode::Append => (Shown::Nothing, Shown::All),
         }
     }
-
-    fn check_state(&self, part: &StatePart) -> Result<()> {
-        let (found, planned) = (part.rows.schema(), &self.state_schema);
-        let same_types = found.fields().len() == planned.fields().len()
-            && found.fields().iter().zip(planned.fields()).all(|(a, b)| a.data_type() == b.data_type());
-        if !same_types {
-            return Err(Error::state(format!(
-                "the checkpoint holds the columns ({}) of an aggregation that now has ({}); \
-                 keys and aggregates may not change: restore the query or use a new checkpoint",
-                columns_text(&found),
-                columns_text(planned)
-            )));
-        }
-        if part.hashes.len() != part.rows.num_rows() {
-            return Err(Error::state(format!(
-                "{} key hashes for {} rows of state",
-                part.hashes.len(),
-                part.rows.num_rows()
-            )));
-        }
-        Ok(())
-    }
-}
-
-fn columns_text(schema: &SchemaRef) -> String {
-    let columns = schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type()));
-    columns.collect::<Vec<_>>().join(", ")
 }
 
 impl Operator for FinalAggregate {
@@ -187,7 +161,7 @@ impl Operator for FinalAggregate {
     }
 
     fn restore(&mut self, part: StatePart) -> Result<()> {
-        self.check_state(&part)?;
+        part.check("an aggregation", &self.state_schema, "keys and aggregates")?;
         let spec = &self.spec;
         self.running.get_or_make(|| Ok(ResultTables::new(spec.clone())))?.restore(part);
         Ok(())
@@ -225,7 +199,7 @@ mod tests {
     use super::super::{AggregateCall, NativeFunction, PartialAggregate};
     use super::*;
     use crate::error::ErrorKind;
-    use crate::operator::checked::restarts::{self, Subject};
+    use crate::operator::restarts::{self, Subject};
     use crate::operator::{BarrierKind, Expression, ExpressionRef};
     use crate::protocol::key_group::{instance_of, key_group};
 

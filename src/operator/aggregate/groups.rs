@@ -15,7 +15,7 @@ use super::slots::InputRows;
 use super::{Accumulator, AggregateSpec};
 use crate::error::{Error, Result};
 use crate::operator::Batch;
-use crate::operator::checked::identity;
+use crate::operator::identity;
 use crate::protocol::key_group::hash_rows_into;
 use crate::state::KeyTable;
 use crate::types::type_name;

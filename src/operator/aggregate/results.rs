@@ -359,13 +359,8 @@ impl ResultTable {
     }
 
     fn save_all(&mut self) {
-        let mut next = 0;
-        while next < self.table.len() {
-            let groups = group_range(next, self.table.len());
-            next += groups.len();
-            for group in groups {
-                self.unsaved.insert(group);
-            }
+        for group in (0..).take(self.table.len()) {
+            self.unsaved.insert(group);
         }
     }
 

@@ -152,7 +152,7 @@ impl Operator for Deduplicate {
     fn restore(&mut self, part: StatePart) -> Result<()> {
         let time_key = self.time_key();
         let seen = self.seen()?;
-        parts::check(&part, &seen.schema)?;
+        part.check("a deduplication", &seen.schema, "its keys")?;
         let times = time_key.map(|key| judged_times(part.rows.column(key))).transpose()?;
         seen.keys.insert(part.rows.columns(), &part.hashes, times.as_ref())?;
         seen.keys.mark_saved();

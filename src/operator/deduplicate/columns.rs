@@ -11,7 +11,7 @@ use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use crate::error::{Error, Result};
-use crate::operator::checked::identity;
+use crate::operator::identity;
 use crate::operator::project::one_input;
 use crate::operator::watermark::{is_event_time, judged_times, late_rows};
 use crate::operator::{Batch, DroppedRows, Output, Watermark, reason};

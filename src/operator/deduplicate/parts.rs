@@ -9,8 +9,8 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
-use crate::error::{Error, Result};
-use crate::operator::{StateDelta, StatePart};
+use crate::error::Result;
+use crate::operator::StateDelta;
 use crate::state::KeyTable;
 
 /// The most rows of one part.
@@ -71,29 +71,4 @@ impl Parts {
         self.close()?;
         Ok(StateDelta { changed: self.done })
     }
-}
-
-/// # Errors
-/// When the state is not of a deduplication by these keys.
-pub(super) fn check(part: &StatePart, planned: &Schema) -> Result<()> {
-    let found = part.rows.schema();
-    let types = |schema: &Schema| schema.fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>();
-    if types(&found) != types(planned) {
-        return Err(Error::state(format!(
-            "the checkpoint holds the columns ({}) of a deduplication that now has ({}); its keys may not change: restore \
-             them or use a new checkpoint",
-            text(&found),
-            text(planned)
-        )));
-    }
-    let (hashes, rows) = (part.hashes.len(), part.rows.num_rows());
-    if hashes != rows {
-        return Err(Error::state(format!("{hashes} key hashes for {rows} rows of state")));
-    }
-    Ok(())
-}
-
-fn text(schema: &Schema) -> String {
-    let columns = schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type()));
-    columns.collect::<Vec<_>>().join(", ")
 }

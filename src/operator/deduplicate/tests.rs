@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::ErrorKind;
-use crate::operator::checked::restarts::{self, Subject};
+use crate::operator::restarts::{self, Subject};
 use crate::operator::{
     Barrier, BarrierKind, Batch, Checked, EpochTime, Flow, Operator, OperatorContext, StateDelta, StatePart, Watermark,
 };

@@ -148,7 +148,7 @@ impl Operator for DeduplicateWithin {
 
     fn restore(&mut self, part: StatePart) -> Result<()> {
         let seen = self.seen()?;
-        parts::check(&part, &seen.schema)?;
+        part.check("a deduplication", &seen.schema, "its keys")?;
         let (keys, expiries) = split(part.rows.columns())?;
         seen.keys.restore(keys, &part.hashes, expiries)?;
         self.is_restored = true;

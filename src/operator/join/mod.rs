@@ -25,7 +25,7 @@ use std::sync::Arc;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 
 use super::ExpressionRef;
-use super::checked::identity;
+use super::identity;
 use crate::error::{Error, Result};
 use crate::types::type_name;
 

@@ -65,31 +65,6 @@ pub(super) fn state_schema(left: &Schema, right: &Schema) -> SchemaRef {
     Arc::new(Schema::new(own.into_iter().chain(sides).collect::<Vec<_>>()))
 }
 
-/// # Errors
-/// When the state is not of a join of these sides.
-pub(super) fn check(part: &StatePart, planned: &Schema) -> Result<()> {
-    let found = part.rows.schema();
-    let types = |schema: &Schema| schema.fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>();
-    if types(&found) != types(planned) {
-        return Err(Error::state(format!(
-            "the checkpoint holds the columns ({}) of a join of streams that now has ({}); the columns of its sides may not \
-             change: restore them or use a new checkpoint",
-            text(&found),
-            text(planned)
-        )));
-    }
-    let (hashes, rows) = (part.hashes.len(), part.rows.num_rows());
-    if hashes != rows {
-        return Err(Error::state(format!("{hashes} key hashes for {rows} rows of state")));
-    }
-    Ok(())
-}
-
-fn text(schema: &Schema) -> String {
-    let columns = schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type()));
-    columns.collect::<Vec<_>>().join(", ")
-}
-
 /// Adds what `rows` of this side have to say to `delta`.
 ///
 /// # Errors
@@ -169,9 +144,8 @@ pub(super) struct RestoredRows {
 
 /// The parts of one side, from which its rows are put together.
 #[derive(Debug)]
-pub(super) struct SavedSide<'a> {
+pub(super) struct SavedSide {
     side: JoinSide,
-    parts: &'a [StatePart],
     /// What became of rows told before, by hash and serial.
     changes: HashMap<(u64, u64), ChangedRow>,
     /// The highest serial there is.
@@ -180,15 +154,15 @@ pub(super) struct SavedSide<'a> {
     next_serial: Option<u64>,
 }
 
-impl<'a> SavedSide<'a> {
-    /// Reads what became of the rows of `side` in these parts, which were [checked](check). Without `keeps_serials`, for a
+impl SavedSide {
+    /// Reads what became of the rows of `side` in these parts, which were [checked](StatePart::check). Without `keeps_serials`, for a
     /// side whose rows are never told of again, rows get new serials that follow each other.
     ///
     /// # Errors
     /// When a column is not what it should be.
-    pub(super) fn new(side: JoinSide, parts: &'a [StatePart], keeps_serials: bool) -> Result<Self> {
+    pub(super) fn new(side: JoinSide, parts: &[StatePart], keeps_serials: bool) -> Result<Self> {
         let next_serial = if keeps_serials { None } else { Some(0) };
-        let mut saved = Self { side, parts, changes: HashMap::new(), last_serial: None, next_serial };
+        let mut saved = Self { side, changes: HashMap::new(), last_serial: None, next_serial };
         for part in parts {
             saved.read_changes(part)?;
         }
@@ -262,11 +236,6 @@ impl<'a> SavedSide<'a> {
     /// What is left when all parts were asked for: what is said of rows that are in none.
     pub(super) fn strays(self) -> impl Iterator<Item = ChangedRow> {
         self.changes.into_values()
-    }
-
-    /// The parts.
-    pub(super) fn parts(&self) -> &'a [StatePart] {
-        self.parts
     }
 }
 

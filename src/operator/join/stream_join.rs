@@ -23,7 +23,7 @@ use super::rows::{Expired, NEVER, NewRows, SideRows};
 use super::saved::{self, RestoredRows, SavedSide};
 use super::{JoinSide, JoinSpec, JoinType};
 use crate::error::{Error, Result};
-use crate::operator::checked::identity;
+use crate::operator::identity;
 use crate::operator::watermark::{is_event_time, judged_times, late_rows};
 use crate::operator::{
     Balance, Barrier, Batch, DroppedRows, EpochTime, ExpressionRef, Flow, Micros, Operator, OperatorContext,
@@ -303,7 +303,7 @@ impl State {
             if let Some(serial) = saved.last_serial() {
                 self.rows_mut(side).reserve_serial(serial);
             }
-            for part in saved.parts() {
+            for part in &parts {
                 let rows = saved.rows(part, self.rows(side).schema())?;
                 self.add_back(side, rows, side.of(bounds[0], bounds[1]))?;
             }
@@ -653,7 +653,7 @@ impl Operator for StreamJoin {
 
     fn restore(&mut self, part: StatePart) -> Result<()> {
         let state = self.state.as_mut().ok_or_else(unopened)?;
-        saved::check(&part, &state.saved)?;
+        part.check("a join of streams", &state.saved, "the columns of its sides")?;
         state.restored.push(part);
         self.is_restored = true;
         Ok(())

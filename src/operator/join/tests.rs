@@ -6,7 +6,7 @@ use arrow::record_batch::RecordBatch;
 use proptest::prelude::*;
 
 use super::*;
-use crate::operator::checked::restarts::{self, Subject};
+use crate::operator::restarts::{self, Subject};
 use crate::operator::{
     Balance, Barrier, BarrierKind, Batch, Checked, EpochTime, Expression, Flow, Operator, OperatorContext, Output,
     StatePart, Watermark, reason,

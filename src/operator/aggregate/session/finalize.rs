@@ -17,12 +17,13 @@ use crate::error::{Error, Result};
 use crate::operator::aggregate::AggregateSpec;
 use crate::operator::aggregate::groups::{BATCH_ROWS, GroupSet, Running, identity as spec_identity};
 use crate::operator::aggregate::partial::{describe, one_input};
-use crate::operator::checked::identity;
+use crate::operator::identity;
 use crate::operator::{
     Balance, Barrier, Batch, EpochTime, Flow, Operator, OperatorContext, OperatorStats, Output, StateDelta, StatePart,
     Watermark,
 };
 use crate::protocol::OutputMode;
+use crate::state::columns_text;
 
 /// Keeps the sessions of each key and puts out their results.
 ///
@@ -75,30 +76,6 @@ impl FinalSessions {
             OutputMode::Append | OutputMode::Complete | OutputMode::Update => Shown::Nothing,
         }
     }
-
-    fn check_state(&self, part: &StatePart) -> Result<()> {
-        let (found, planned) = (part.rows.schema(), &self.state_schema);
-        let types =
-            |schema: &SchemaRef| -> Vec<_> { schema.fields().iter().map(|field| field.data_type().clone()).collect() };
-        if types(&found) != types(planned) {
-            return Err(Error::state(format!(
-                "the checkpoint holds the columns ({}) of a session aggregation that now has ({}); \
-                 keys and aggregates may not change: restore the query or use a new checkpoint",
-                columns_text(&found),
-                columns_text(planned)
-            )));
-        }
-        let (hashes, rows) = (part.hashes.len(), part.rows.num_rows());
-        if hashes != rows {
-            return Err(Error::state(format!("{hashes} key hashes for {rows} rows of state")));
-        }
-        Ok(())
-    }
-}
-
-fn columns_text(schema: &SchemaRef) -> String {
-    let columns = schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type()));
-    columns.collect::<Vec<_>>().join(", ")
 }
 
 impl Operator for FinalSessions {
@@ -153,7 +130,7 @@ impl Operator for FinalSessions {
     }
 
     fn restore(&mut self, part: StatePart) -> Result<()> {
-        self.check_state(&part)?;
+        part.check("a session aggregation", &self.state_schema, "keys and aggregates")?;
         self.running()?.restore(&part)
     }
 

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::error::ErrorKind;
 use crate::operator::aggregate::{AggregateCall, NativeFunction};
-use crate::operator::checked::restarts::{self, Subject};
+use crate::operator::restarts::{self, Subject};
 use crate::operator::{
     Batch, EpochTime, Expression, ExpressionRef, OperatorContext, OperatorStats, StatePart, Watermark, reason,
 };

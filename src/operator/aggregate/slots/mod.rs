@@ -27,7 +27,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::AggregateSpec;
 use crate::error::{Error, Result};
-use crate::operator::checked::identity;
+use crate::operator::identity;
 use crate::operator::watermark::window_part;
 use crate::operator::{DroppedRows, EpochTime, ExpressionRef, Output, Windows, reason};
 
@@ -71,9 +71,7 @@ impl TimeKey {
         let late = time.here.map_or(0, |here| here.late_ms);
         self.is_watermarked.then(|| late.saturating_mul(1000))
     }
-}
 
-impl TimeKey {
     /// How the time is told in a checkpoint: what it is, and whether it frees groups.
     pub(super) fn identity(self, spec: &AggregateSpec) -> String {
         let key = spec.key_fields.get(self.place).map(|field| identity::without_numbers(field.name()));

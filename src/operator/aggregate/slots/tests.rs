@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::super::{AggregateCall, FinalAggregate, NativeFunction, PartialAggregate};
 use super::*;
-use crate::operator::checked::restarts::{self, Subject};
+use crate::operator::restarts::{self, Subject};
 use crate::operator::{
     Barrier, BarrierKind, Batch, Expression, Flow, Operator, OperatorContext, OperatorStats, StateDelta, StatePart,
     Watermark,
