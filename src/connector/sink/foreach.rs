@@ -4,15 +4,15 @@
 //! writer for every epoch: `open`, `process` for each row unless `open` said no, `close`.
 //!
 //! An epoch is committed after the writers have closed, so after a crash it can run again: rows are written at least once.
-//! With a checkpoint and sources that replay, it then has the same number and the same rows. A partition has the same rows
-//! only if the query has as many of them as before and shares rows out in the same way, which it does by key and does not
-//! otherwise. So what a writer keeps to recognize a repeat is the epoch of its *target*:
+//! With a checkpoint and sources that replay, it then has the same number and the same rows. A writer makes a repeat
+//! harmless in one of these ways:
 //!
-//! 1. write the rows in a transaction, and with them the number of the epoch for this partition;
-//! 2. answer `false` in `open` for an epoch whose number is not above the one kept.
+//! - Write each row by a key of its own, so that writing it again changes nothing.
+//! - With one partition, write the rows and the number of the epoch in one transaction, and answer `false` in `open` for an
+//!   epoch whose number is not above the one kept. With several, keep a number for each; that holds as long as the query
+//!   runs with as many partitions as before and its rows come to them by key.
 //!
-//! Where partitions may change between runs, write by a key of the row, so that a repeat writes the same again; or use
-//! `foreach_batch`, which sees the epoch as one.
+//! `foreach_batch` sees the whole epoch at once, which makes the second way simpler.
 
 use std::error::Error as StdError;
 use std::fmt;

@@ -189,7 +189,9 @@ fn files_that_a_reader_moved_on_do_not_come_back_wherever_the_commit_died() {
         let mut read = Vec::new();
         let mut consume = || {
             read.extend(query.rows());
-            visible(query.directory.path()).iter().for_each(|path| fs::remove_file(path).unwrap());
+            for path in visible(query.directory.path()) {
+                fs::remove_file(path).unwrap();
+            }
         };
         consume();
         query.recover(&Disk::default(), 1, &decided).unwrap();

@@ -207,6 +207,8 @@ struct SocketSource {
     delivered: i64,
     /// The offsets that this run's ranges may end at and that are not committed yet.
     handed_out: BTreeSet<i64>,
+    /// Whether a range of this connection's lines was planned.
+    has_planned: bool,
     fixed_end: Option<i64>,
     lost_lines: u64,
 }
@@ -223,6 +225,7 @@ impl SocketSource {
             base: None,
             delivered: -1,
             handed_out: BTreeSet::new(),
+            has_planned: false,
             fixed_end: None,
             lost_lines: 0,
         })
@@ -285,8 +288,9 @@ impl SocketSource {
         let lost = to - from;
         log::warn!("{lost} lines of {} were not committed when an earlier run ended, and are lost", self.target);
         self.lost_lines += u64::try_from(lost).unwrap_or(0);
-        let shift = self.base.map_or(0, |base| (to + 1 - base).max(0));
-        self.base = Some(self.base.unwrap_or(to + 1) + shift);
+        let base = self.base.map_or(to + 1, |base| base.max(to + 1));
+        let shift = self.base.map_or(0, |old| base - old);
+        self.base = Some(base);
         self.fixed_end = self.fixed_end.map(|end| end + shift);
     }
 
@@ -335,15 +339,15 @@ impl Source for SocketSource {
 
     fn plan(&mut self, from: &Offset, to: &Offset, parallelism: usize) -> Result<Vec<Box<dyn SplitReader>>> {
         let (from, to): (i64, i64) = (parse_offset(from, "socket")?, parse_offset(to, "socket")?);
-        match self.base {
-            Some(base) if from == to || self.handed_out.contains(&to) => {
-                Ok(into_readers(regroup(self.rows(base, from, to)?)?, parallelism))
-            }
-            _ => {
-                self.skip(from, to);
-                Ok(Vec::new())
-            }
+        if from == to {
+            return Ok(Vec::new());
         }
+        let Some(base) = self.base.filter(|_| self.has_planned || self.handed_out.contains(&to)) else {
+            self.skip(from, to);
+            return Ok(Vec::new());
+        };
+        self.has_planned = true;
+        Ok(into_readers(regroup(self.rows(base, from, to)?)?, parallelism))
     }
 
     fn commit(&mut self, through: &Offset) -> Result<()> {
