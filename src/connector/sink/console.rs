@@ -1,7 +1,8 @@
 //! Prints each epoch as a table.
 //!
 //! Owns: which rows are shown and the frame around them. Does not own: how a table or a cell looks
-//! (`types::table_text`). Of an epoch only the rows to be shown are kept, the others are counted.
+//! (`types::table_text`). Of an epoch only the rows to be shown are kept, the others are counted. An epoch is printed at
+//! least once: one that a crash interrupted is printed again, under the same number.
 
 use std::fmt;
 use std::io::{self, Write};

@@ -2,6 +2,17 @@
 //!
 //! Owns: the life of the writers and the view of a row. Does not own: what a writer does. Each sink instance makes a
 //! writer for every epoch: `open`, `process` for each row unless `open` said no, `close`.
+//!
+//! An epoch is committed after the writers have closed, so after a crash it can run again: rows are written at least once.
+//! With a checkpoint and sources that replay, it then has the same number and the same rows. A writer makes a repeat
+//! harmless in one of these ways:
+//!
+//! - Write each row by a key of its own, so that writing it again changes nothing.
+//! - With one partition, write the rows and the number of the epoch in one transaction, and answer `false` in `open` for an
+//!   epoch whose number is not above the one kept. With several, keep a number for each; that holds as long as the query
+//!   runs with as many partitions as before and its rows come to them by key.
+//!
+//! `foreach_batch` sees the whole epoch at once, which makes the second way simpler.
 
 use std::error::Error as StdError;
 use std::fmt;

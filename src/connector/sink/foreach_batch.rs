@@ -1,8 +1,24 @@
 //! Hands each epoch's rows to a function of the user's.
 //!
 //! Owns: collecting an epoch and calling the function once. Does not own: making the rows a `DataFrame` (`writer`).
-//! The epoch is committed after the function has returned, so after a crash it can be called again with the same epoch
-//! and rows.
+//!
+//! The epoch is committed after the function has returned, so after a crash it can be called again with the same epoch.
+//! With a checkpoint and sources that replay, an epoch that runs again has the same number and the same rows, so that the
+//! function can make its results exactly-once:
+//!
+//! 1. keep the number of the last epoch written together with the results, changed in the same transaction;
+//! 2. skip an epoch whose number is not above it. Its results are there, whole, or the number would not be.
+//!
+//! ```text
+//! begin;
+//! update progress set epoch = :epoch where query = 'orders' and epoch < :epoch;   -- no row changed: rollback and return
+//! insert into results …;
+//! commit;
+//! ```
+//!
+//! One row of `progress` a query, keyed by a name that is the query's as long as its checkpoint is; a new checkpoint starts
+//! with epoch 0 again and needs a new name. A target without transactions can do with writing to a place named by the epoch,
+//! whole and in place of what is there. What the function does elsewhere, such as sending a message, happens at least once.
 
 use std::fmt;
 use std::mem;

@@ -4,8 +4,15 @@
 //! (`session`).
 //!
 //! A writer leaves the rows of an epoch beside the table (*staged*) and the committer takes them over, so a reader sees
-//! whole committed epochs only. Taking over epoch N first removes what the table has of N and later epochs. So an epoch
-//! that runs again, after a crash or because a new query of the same name starts at 0, is there once.
+//! whole committed epochs only. Taking over epoch N first removes what the table has of N and later epochs, and nothing is
+//! left to be taken over a second time: an epoch that runs or is committed again is there once.
+//!
+//! A table belongs to a checkpoint. A query that continues the checkpoint in the same process, after a failure or a stop,
+//! continues the table. A query with another checkpoint, or with other columns, starts an empty one.
+//!
+//! A table ends with its process. In append and update mode a query that continues a checkpoint in a new process thus has
+//! only the rows of its own epochs, from the first it runs; the log says so. (Spark refuses to continue there.) In complete
+//! mode the first epoch brings the whole table back.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +21,7 @@ use std::sync::{Arc, Mutex};
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use uuid::Uuid;
 
 use crate::clock::lock;
 use crate::connector::options::Options;
@@ -39,8 +47,7 @@ impl MemoryTables {
         lock(&self.tables).values().map(|table| table.name.clone()).collect()
     }
 
-    /// Forgets a table; false when there is none. A query that
-    /// writes it right now keeps it.
+    /// Forgets a table; false when there is none. A query that writes it right now keeps it.
     pub fn remove(&self, name: &str) -> bool {
         let mut tables = lock(&self.tables);
         let key = name.to_lowercase();
@@ -48,18 +55,31 @@ impl MemoryTables {
         is_idle && tables.remove(&key).is_some()
     }
 
-    /// The table for a writer that starts now. It is empty: no query continues another yet.
-    fn open(&self, name: &str, schema: &SchemaRef) -> Result<Arc<MemoryTable>> {
-        let schema = Arc::new(engine_schema(schema));
+    /// The table for a writer that starts now: the one its checkpoint has, or an empty one.
+    fn open(&self, name: &str, context: &SinkContext) -> Result<Arc<MemoryTable>> {
+        let schema = Arc::new(engine_schema(&context.schema));
         let mut tables = lock(&self.tables);
-        let key = name.to_lowercase();
-        if tables.get(&key).is_some_and(|table| lock(&table.state).is_active) {
+        let known = tables.get(&name.to_lowercase());
+        if known.is_some_and(|table| lock(&table.state).is_active) {
             let text = format!("another active query writes the memory table `{name}`");
             return Err(Error::config(format!("{text}; stop it or use another .query_name(…)")));
         }
+        if let Some(table) = known
+            && table.checkpoint == context.checkpoint
+            && table.schema == schema
+        {
+            lock(&table.state).is_active = true;
+            return Ok(Arc::clone(table));
+        }
+        if context.first_epoch > 0 && context.mode != OutputMode::Complete {
+            let first = context.first_epoch;
+            log::warn!(
+                "the memory table `{name}` has no rows of the epochs before {first}: they went with their process"
+            );
+        }
         let state = Mutex::new(State { is_active: true, ..State::default() });
-        let table = Arc::new(MemoryTable { name: name.to_string(), schema, state });
-        tables.insert(key, Arc::clone(&table));
+        let table = Arc::new(MemoryTable { name: name.to_string(), checkpoint: context.checkpoint, schema, state });
+        tables.insert(name.to_lowercase(), Arc::clone(&table));
         Ok(table)
     }
 }
@@ -67,6 +87,7 @@ impl MemoryTables {
 /// The committed result of one query.
 pub struct MemoryTable {
     name: String,
+    checkpoint: Uuid,
     schema: SchemaRef,
     state: Mutex<State>,
 }
@@ -168,13 +189,14 @@ impl Sink for MemorySink {
     }
 
     fn open(&self, context: &SinkContext) -> Result<Box<dyn SinkWriter>> {
-        let table = self.tables.open(&self.table_name(context), &context.schema)?;
+        let table = self.tables.open(&self.table_name(context), context)?;
         Ok(Box::new(MemoryWriter { table, epoch: 0, rows: Vec::new() }))
     }
 
     fn committer(&self, context: &SinkContext) -> Result<Box<dyn SinkCommitter>> {
         let (tables, name) = (self.tables.clone(), self.table_name(context));
-        Ok(Box::new(MemoryCommitter { tables, name, mode: context.mode }))
+        let continues = (context.first_epoch > 0).then_some(context.checkpoint);
+        Ok(Box::new(MemoryCommitter { tables, name, continues, mode: context.mode }))
     }
 }
 
@@ -216,14 +238,30 @@ impl Drop for MemoryWriter {
 struct MemoryCommitter {
     tables: MemoryTables,
     name: String,
+    /// The checkpoint of a run that may have to repeat a commit; the table may be another's until its own writer opens it.
+    continues: Option<Uuid>,
     mode: OutputMode,
+}
+
+impl MemoryCommitter {
+    /// The table; `None` for epochs of an earlier process, whose table went down with it.
+    fn table(&self) -> Option<Arc<MemoryTable>> {
+        let table = self.tables.get(&self.name)?;
+        self.continues.is_none_or(|checkpoint| table.checkpoint == checkpoint).then_some(table)
+    }
 }
 
 impl SinkCommitter for MemoryCommitter {
     fn commit(&mut self, epoch: u64, _: &[Prepared]) -> Result<()> {
-        // No table: an epoch of an earlier process, whose table went down with it.
-        if let Some(table) = self.tables.get(&self.name) {
+        if let Some(table) = self.table() {
             table.commit(epoch, self.mode);
+        }
+        Ok(())
+    }
+
+    fn recover(&mut self, last: Option<u64>) -> Result<()> {
+        if let (Some(table), Some(last)) = (self.table(), last) {
+            lock(&table.state).staged.retain(|epoch, _| *epoch > last);
         }
         Ok(())
     }
@@ -249,10 +287,13 @@ mod tests {
 
     impl Query {
         fn start(tables: &MemoryTables, mode: OutputMode) -> Result<Self> {
+            Self::start_as(tables, &SinkContext::new("other", mode, word("").schema()))
+        }
+
+        fn start_as(tables: &MemoryTables, context: &SinkContext) -> Result<Self> {
             let sink = MemorySink::new("Words", tables.clone());
-            let schema = word("").schema();
-            let context = SinkContext::new("other", mode, schema);
-            Ok(Self { writer: sink.open(&context)?, committer: sink.committer(&context)? })
+            let committer = sink.committer(context)?;
+            Ok(Self { writer: sink.open(context)?, committer })
         }
 
         fn prepare(&mut self, epoch: u64, words: &[&str]) {
@@ -358,6 +399,62 @@ mod tests {
         drop(second);
         assert!(tables.remove("words"));
         assert!(tables.get("words").is_none());
+    }
+
+    #[test]
+    fn a_query_that_continues_its_checkpoint_continues_the_table_and_repeats_a_commit_once() {
+        let tables = MemoryTables::default();
+        let first_run = SinkContext::new("q", OutputMode::Append, word("").schema());
+        let mut first = Query::start_as(&tables, &first_run).unwrap();
+        first.run(0, &["a"]);
+        // Decided, not committed; and one that is not decided.
+        first.prepare(1, &["b"]);
+        first.prepare(2, &["lost"]);
+        drop(first);
+        let second_run = SinkContext { first_epoch: 2, generation: 2, ..first_run };
+        let mut second = Query::start_as(&tables, &second_run).unwrap();
+        for _ in 0..2 {
+            second.commit(1);
+            second.committer.recover(Some(1)).unwrap();
+            assert_eq!(words(&tables), ["a", "b"]);
+        }
+        second.run(2, &["c"]);
+        second.commit(1);
+        second.commit(2);
+        assert_eq!(words(&tables), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_commit_is_repeated_before_the_table_is_opened_and_never_in_the_table_of_another_checkpoint() {
+        let tables = MemoryTables::default();
+        let mut other = Query::start(&tables, OutputMode::Append).unwrap();
+        other.run(7, &["theirs"]);
+        other.prepare(8, &["also theirs"]);
+        let context = SinkContext::new("q", OutputMode::Append, word("").schema());
+        let context = SinkContext { first_epoch: 8, ..context };
+        let mut committer = MemorySink::new("words", tables.clone()).committer(&context).unwrap();
+        for epoch in [7, 8] {
+            committer.commit(epoch, &[]).unwrap();
+            committer.recover(Some(epoch)).unwrap();
+        }
+        assert_eq!(words(&tables), ["theirs"]);
+        other.commit(8);
+        assert_eq!(words(&tables), ["theirs", "also theirs"]);
+        drop(other);
+        let mut query = Query::start_as(&tables, &context).unwrap();
+        query.run(8, &["mine"]);
+        assert_eq!(words(&tables), ["mine"]);
+    }
+
+    #[test]
+    fn a_query_that_continues_with_other_columns_starts_an_empty_table() {
+        let tables = MemoryTables::default();
+        let context = SinkContext::new("q", OutputMode::Append, word("").schema());
+        Query::start_as(&tables, &context).unwrap().run(0, &["a"]);
+        let schema = record_batch!(("word", Utf8, ["b"]), ("count", Int64, [1])).unwrap().schema();
+        let _query = Query::start_as(&tables, &SinkContext { schema, first_epoch: 1, ..context }).unwrap();
+        assert!(words(&tables).is_empty());
+        assert_eq!(tables.get("words").unwrap().schema().fields().len(), 2);
     }
 
     #[test]

@@ -3,6 +3,10 @@
 //! Owns: what was added, for as long as somebody holds the stream; a query that restarts in this process finds all of
 //! it again, so nothing is ever dropped. Does not own: the user's handle and its row types (`session`).
 //!
+//! A new process has a new stream. A checkpoint that is ahead of it is refused, since nothing tells which of its rows are
+//! new: either the program adds the same rows again before it starts the query, or the query starts with a new checkpoint. A
+//! stream that keeps only its newest rows promises less, and takes what is added beyond the checkpoint's offset.
+//!
 //! The offset is the number of the last add, from 0; −1 before the first. One add is never split over two epochs.
 //!
 //! Several streams change together under `hold_additions`: an add takes the exclusive side of that lock, and a query
@@ -10,6 +14,7 @@
 //! one moment.
 
 use std::fmt;
+use std::mem;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak};
 
 use arrow::datatypes::SchemaRef;
@@ -198,6 +203,26 @@ struct MemorySource {
     has_warned: bool,
 }
 
+impl MemorySource {
+    /// Makes sure that the stream has come as far as the checkpoint.
+    fn check(&mut self, from: i64, last: i64) -> Result<()> {
+        if last >= from {
+            return Ok(());
+        }
+        let (stream, adds, from) = (self.core.description(), last + 1, from + 1);
+        if self.core.shared.limit.is_none() {
+            return Err(Error::state(format!(
+                "{stream} has {adds} adds, but the checkpoint was at {from}: a memory stream ends with its process; add the \
+                 same rows again before start(), or start with a new checkpoint"
+            )));
+        }
+        if !mem::replace(&mut self.has_warned, true) {
+            log::warn!("{stream} has {adds} adds, but the checkpoint was at {from}: adds up to there are skipped");
+        }
+        Ok(())
+    }
+}
+
 impl Source for MemorySource {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
@@ -214,14 +239,7 @@ impl Source for MemorySource {
     fn latest(&mut self, from: &Offset, _: ReadLimit) -> Result<Offset> {
         let from: i64 = parse_offset(from, "memory")?;
         let last = self.core.last();
-        if last < from && !std::mem::replace(&mut self.has_warned, true) {
-            // As after a restart of a program that adds the same rows in every run.
-            let (stream, adds) = (self.core.description(), last + 1);
-            log::warn!(
-                "{stream} has {adds} adds, but the checkpoint was at {}: adds up to there are skipped",
-                from + 1
-            );
-        }
+        self.check(from, last)?;
         let end = self.fixed_end.map_or(last, |end| last.min(end));
         Ok(Offset::from(end.max(from)))
     }
@@ -245,8 +263,10 @@ impl Source for MemorySource {
         Ok(into_readers(regroup(wanted.collect::<Result<Vec<_>>>()?)?, parallelism))
     }
 
-    fn fix_end(&mut self, _: &Offset) -> Result<()> {
-        self.fixed_end = Some(self.core.last());
+    fn fix_end(&mut self, from: &Offset) -> Result<()> {
+        let last = self.core.last();
+        self.check(parse_offset(from, "memory")?, last)?;
+        self.fixed_end = Some(last);
         Ok(())
     }
 
@@ -371,14 +391,44 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_end_is_never_passed_and_a_later_offset_is_waited_for() {
+    fn a_fixed_end_is_never_passed() {
         let stream = stream();
         let mut source = open(&stream);
         stream.add(batch(&[1])).unwrap();
         source.fix_end(&Offset::from(-1)).unwrap();
         stream.add(batch(&[2])).unwrap();
         assert_eq!(latest(source.as_mut(), -1), Offset::from(0));
-        assert_eq!(latest(source.as_mut(), 7), Offset::from(7));
+    }
+
+    #[test]
+    fn offsets_of_an_earlier_run_of_the_same_stream_go_on() {
+        let stream = stream();
+        stream.add(batch(&[1])).unwrap();
+        let mut first = open(&stream);
+        assert_eq!(latest(first.as_mut(), -1), Offset::from(0));
+        first.commit(&0.into()).unwrap();
+        stream.add(batch(&[2])).unwrap();
+        // Planned, not committed.
+        assert_eq!(latest(first.as_mut(), 0), Offset::from(1));
+        drop(first);
+        stream.add(batch(&[3])).unwrap();
+        let mut second = open(&stream);
+        second.initial().unwrap();
+        assert_eq!(read(second.as_mut(), 0, 1), [2]);
+        assert_eq!(latest(second.as_mut(), 1), Offset::from(2));
+        assert_eq!(read(second.as_mut(), 1, 2), [3]);
+    }
+
+    #[test]
+    fn a_checkpoint_that_is_ahead_of_the_stream_is_refused_unless_the_stream_forgets_by_itself() {
+        let error = open(&stream()).latest(&7.into(), ReadLimit::Options).unwrap_err();
+        assert!(
+            error.message().contains("the checkpoint was at 8") && error.message().contains("add the same"),
+            "{error}"
+        );
+        assert!(open(&stream()).fix_end(&7.into()).is_err());
+        let forgetful = MemoryStreamCore::keeping(stream().schema(), 3);
+        assert_eq!(latest(open(&forgetful).as_mut(), 7), Offset::from(7));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! Owns: how many rows each second has, and the times they carry. Does not own: the clock.
 //!
 //! The offset is the number of whole seconds since the query's first start, together with that start, so that any range
-//! gives the same rows again after a restart: `{"seconds": 7, "startMs": 1700000000000}`.
+//! gives the same rows again after a restart: `{"seconds": 7, "startMs": 1700000000000}`. Nothing else needs to be saved.
+//! A restart with another `rowsPerSecond` or `rampUpTime` numbers all rows anew, as in Spark.
 
 use std::fmt;
 use std::ops::Range;

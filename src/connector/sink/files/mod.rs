@@ -1,47 +1,104 @@
-//! Files of text, CSV, JSON (and Parquet) in a directory.
+//! Files of text, CSV, JSON (and Parquet) in a directory, each epoch once.
 //!
-//! Owns: file names, and when a file can be seen. Does not own: the bytes of a format (`rows`, `csv`, `json`,
+//! Owns: where files are, and which of them are results. Does not own: the bytes of a format (`rows`, `csv`, `json`,
 //! `parquet`), their packing (`packed`) or the directories of partitions (`partition`).
 //!
 //! Each writer makes one file an epoch and partition; none for an epoch without rows.
 //!
-//! 1. `write` fills `.tmp-part-…`, which readers of the directory pass over.
-//! 2. `prepare` makes it durable and names it in [`Prepared`]. A crash before the epoch's commit leaves the hidden
-//!    file behind, and the epoch is written again under another name.
-//! 3. `commit` renames it, so readers see whole files only. A crash within is repaired by committing again: what was
-//!    renamed already stays.
+//! ```text
+//! out/part-00000-17-<uuid>.csv                                   results
+//! out/day=mo/part-00001-17-<uuid>.csv                            results of partition_by
+//! out/_millstream/<checkpoint>/staged/part-…-18-….csv.staged     not yet results, or never
+//! out/_millstream/<checkpoint>/log/17                            which files are results of epoch 17
+//! ```
+//!
+//! Spark, Hive and the file source here pass over directories whose names begin with `_`; what matches `*.csv` wherever
+//! it is passes over `.staged`. All of a checkpoint's own files are in one place, so two queries can write into one
+//! directory, and a new run finds what an old one left behind without walking through all partitions.
+//!
+//! # How an epoch becomes visible
+//!
+//! 1. `write` fills a staged file. Its name has the epoch and a number that nobody else has.
+//! 2. `prepare` makes it and its name durable: one fsync a file and one for the directory.
+//! 3. The query decides, in its checkpoint, which attempt at the epoch counts.
+//! 4. `commit` makes the manifest of the epoch, durably and exclusively. From now on the epoch has these files.
+//! 5. It renames them to where readers see them, and
+//! 6. makes the new names durable: one fsync for each directory touched.
+//!
+//! What happens if the process or the machine dies
+//!
+//! - before 3: nothing of this attempt was visible or ever will be. The epoch runs again, with other names.
+//! - between 3 and 4: the commit is repeated and finds everything as it was.
+//! - after 4: the commit is repeated and goes by the manifest. What is still staged was not renamed, or not durably, and
+//!   is now. What is not staged any more was renamed before, since nothing else takes away a file that the manifest
+//!   names; so it is left alone, even if a reader of the directory has moved it on or deleted it.
+//! - before 4, with a staged file that is gone: someone removed it. That is an error, at each try, instead of a loss.
+//!
+//! A commit of an epoch that the manifest has, or one after it, changes nothing but to finish 5 and 6: files of another
+//! attempt are dropped, not published. So even if two processes both believed that their attempt counts, one of them
+//! would make the manifest and the other's files would never be seen.
+//!
+//! # What stays behind
+//!
+//! A new run calls `recover` with the last epoch committed. Staged files of that epoch and those before it that their
+//! manifest does not name can never become visible, whoever wrote them, and are deleted. Staged files of later epochs stay:
+//! another process may have them in the commit it is about to make. They go with a later recovery, once their epoch is
+//! committed.
+//!
+//! A reader of the directory sees the files of an epoch one by one as they are renamed. Who needs all or none reads the
+//! manifest: [`committed_files`].
 
+mod commit;
 mod csv;
+mod disk;
 mod json;
+mod log;
 mod packed;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod partition;
 mod rows;
+mod writer;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use self::commit::FileCommitter;
 use self::csv::Csv;
+use self::disk::Disk;
 use self::json::Json;
+pub use self::log::{CommittedFile, checkpoints, committed_files};
 use self::packed::{Compression, Packed};
-use self::partition::{Layout, Partitioner};
+use self::partition::Layout;
 use self::rows::{RowFormat, Text};
+use self::writer::{FileEncoder, FileWriter, cannot_write};
 use crate::connector::options::Options;
-use crate::connector::{Guarantee, Prepared, Sink, SinkCommitter, SinkContext, SinkWriter, local_path};
+use crate::connector::{Guarantee, Sink, SinkCommitter, SinkContext, SinkWriter, local_path};
 use crate::error::{Error, Result};
 use crate::protocol::OutputMode;
 use crate::types::Zone;
 
-/// Writes files into a directory, in append mode. Several writers work side by side.
+/// The directory, in the sink's own, of all that is no result.
+const HOME: &str = "_millstream";
+
+/// What names of staged files end with.
+const STAGED_SUFFIX: &str = ".staged";
+
+/// The directory of what belongs to one checkpoint.
+fn home(root: &Path, checkpoint: Uuid) -> PathBuf {
+    root.join(HOME).join(checkpoint.to_string())
+}
+
+/// The directory of one checkpoint's staged files, below the sink's.
+fn staging(checkpoint: Uuid) -> String {
+    format!("{HOME}/{checkpoint}/staged")
+}
+
+/// Writes files into a directory, in append mode, each epoch once. Several writers work side by side.
 #[derive(Clone)]
 pub struct FileSink {
     format: String,
@@ -49,6 +106,7 @@ pub struct FileSink {
     partition_by: Vec<String>,
     encoding: Encoding,
     zone: Zone,
+    disk: Disk,
 }
 
 /// How a file's bytes are made.
@@ -76,7 +134,8 @@ impl FileSink {
         let encoding = Encoding::from_options(format, options, zone)?;
         let directory = directory(options, path, &what)?;
         options.finish(&what)?;
-        Ok(Self { format: format.to_string(), directory, partition_by: partition_by.to_vec(), encoding, zone })
+        let (format, partition_by, disk) = (format.to_string(), partition_by.to_vec(), Disk::default());
+        Ok(Self { format, directory, partition_by, encoding, zone, disk })
     }
 }
 
@@ -176,7 +235,7 @@ impl Sink for FileSink {
     }
 
     fn guarantee(&self) -> Guarantee {
-        Guarantee::AtLeastOnce
+        Guarantee::ExactlyOnce
     }
 
     fn is_parallel(&self) -> bool {
@@ -184,224 +243,16 @@ impl Sink for FileSink {
     }
 
     fn open(&self, context: &SinkContext) -> Result<Box<dyn SinkWriter>> {
-        create_directory(&self.directory)?;
-        let layout = Layout::new(&context.schema, &self.partition_by)?;
-        Ok(Box::new(FileWriter {
-            sink: self.clone(),
-            instance: context.instance,
-            schema: layout.data_schema(&context.schema)?,
-            partitioner: Partitioner::new(layout, &context.schema, self.zone)?,
-            epoch: 0,
-            open: BTreeMap::new(),
-        }))
+        self.disk.create_directory(&self.directory)?;
+        Ok(Box::new(FileWriter::new(self.clone(), context)?))
     }
 
-    fn committer(&self, _: &SinkContext) -> Result<Box<dyn SinkCommitter>> {
-        Ok(Box::new(FileCommitter { directory: self.directory.clone() }))
+    fn committer(&self, context: &SinkContext) -> Result<Box<dyn SinkCommitter>> {
+        Ok(Box::new(FileCommitter::new(&self.directory, context.checkpoint, self.disk.clone())))
     }
 }
 
-/// A file's hidden and final name, both relative to the sink's directory.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct StagedFile {
-    #[serde(rename = "temp")]
-    hidden: String,
-    #[serde(rename = "final")]
-    visible: String,
-}
-
-struct FileWriter {
-    sink: FileSink,
-    instance: usize,
-    /// The columns of the files.
-    schema: SchemaRef,
-    partitioner: Partitioner,
-    epoch: u64,
-    /// The files of this epoch, by the number of their directory.
-    open: BTreeMap<usize, OpenFile>,
-}
-
-struct OpenFile {
-    name: StagedFile,
-    encoder: FileEncoder,
-}
-
-enum FileEncoder {
-    Rows {
-        format: Arc<dyn RowFormat>,
-        file: Packed,
-        /// Bytes not yet handed to the file.
-        buffer: Vec<u8>,
-    },
-    #[cfg(feature = "parquet")]
-    Parquet(Box<parquet::ParquetFile>),
-}
-
-impl FileEncoder {
-    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        match self {
-            Self::Rows { format, file, buffer } => {
-                format.write(batch, buffer)?;
-                file.write_all(buffer).map_err(cannot_write)?;
-                buffer.clear();
-                Ok(())
-            }
-            #[cfg(feature = "parquet")]
-            Self::Parquet(file) => file.write(batch),
-        }
-    }
-
-    fn finish(self) -> Result<File> {
-        match self {
-            Self::Rows { file, .. } => file.finish().map_err(cannot_write),
-            #[cfg(feature = "parquet")]
-            Self::Parquet(file) => file.finish(),
-        }
-    }
-}
-
-fn cannot_write(error: io::Error) -> Error {
-    Error::connector(error.to_string()).with_source(error)
-}
-
-impl FileWriter {
-    fn open_file(&self, directory: &str) -> Result<OpenFile> {
-        let extension = self.sink.encoding.extension(&self.sink.format);
-        let name = format!("part-{:05}-{}-{}.{extension}", self.instance, self.epoch, Uuid::new_v4().simple());
-        let below = |name: &str| if directory.is_empty() { name.to_string() } else { format!("{directory}/{name}") };
-        let name = StagedFile { hidden: below(&format!(".tmp-{name}")), visible: below(&name) };
-        create_directory(&self.sink.directory.join(directory))?;
-        let path = self.sink.directory.join(&name.hidden);
-        let file = File::create_new(&path).map_err(|error| cannot("create", &path, error))?;
-        let encoder = self.sink.encoding.start(file, &self.schema)?;
-        Ok(OpenFile { name, encoder })
-    }
-
-    /// Puts an open file's error into the words of the user.
-    fn about(&self, name: &StagedFile, error: Error) -> Error {
-        error.context(format!("cannot write {}", self.sink.directory.join(&name.hidden).display()))
-    }
-}
-
-impl SinkWriter for FileWriter {
-    fn begin(&mut self, epoch: u64) -> Result<()> {
-        self.abort();
-        self.partitioner.clear();
-        self.epoch = epoch;
-        Ok(())
-    }
-
-    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        for (directory, rows) in self.partitioner.split(batch)? {
-            if rows.num_rows() == 0 {
-                continue;
-            }
-            if !self.open.contains_key(&directory) {
-                let file = self.open_file(self.partitioner.directory(directory))?;
-                self.open.insert(directory, file);
-            }
-            if let Some(file) = self.open.get_mut(&directory)
-                && let Err(error) = file.encoder.write(&rows)
-            {
-                let name = file.name.clone();
-                return Err(self.about(&name, error));
-            }
-        }
-        Ok(())
-    }
-
-    fn prepare(&mut self) -> Result<Prepared> {
-        let mut staged = Vec::new();
-        while let Some((_, OpenFile { name, encoder })) = self.open.pop_first() {
-            let synced = encoder.finish().and_then(|file| file.sync_all().map_err(cannot_write));
-            synced.map_err(|error| self.about(&name, error))?;
-            staged.push(name);
-        }
-        if staged.is_empty() {
-            return Ok(Prepared::default());
-        }
-        sync_directories(&self.sink.directory, &staged)?;
-        let json = serde_json::to_vec(&staged);
-        Ok(Prepared(json.map_err(|error| Error::internal("names of files are no JSON").with_source(error))?))
-    }
-
-    fn abort(&mut self) {
-        while let Some((_, file)) = self.open.pop_first() {
-            let path = self.sink.directory.join(&file.name.hidden);
-            if let Err(error) = fs::remove_file(&path) {
-                log::warn!("{} stays behind: {error}", path.display());
-            }
-        }
-    }
-}
-
-/// Leaves no unfinished file behind.
-impl Drop for FileWriter {
-    fn drop(&mut self) {
-        self.abort();
-    }
-}
-
-struct FileCommitter {
-    directory: PathBuf,
-}
-
-impl FileCommitter {
-    fn publish(&self, file: &StagedFile) -> Result<()> {
-        let (hidden, visible) = (self.directory.join(&file.hidden), self.directory.join(&file.visible));
-        match fs::rename(&hidden, &visible) {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if !visible.exists() {
-                    // Committed in an earlier run, then moved on by whoever reads the directory.
-                    log::warn!("{} is gone and taken for committed", visible.display());
-                }
-                Ok(())
-            }
-            Err(error) => Err(cannot("publish", &visible, error)),
-        }
-    }
-}
-
-impl SinkCommitter for FileCommitter {
-    fn commit(&mut self, epoch: u64, prepared: &[Prepared]) -> Result<()> {
-        for Prepared(json) in prepared.iter().filter(|prepared| !prepared.0.is_empty()) {
-            let files: Vec<StagedFile> = serde_json::from_slice(json).map_err(|error| {
-                let text = format!("what the file sink prepared for epoch {epoch} is unreadable");
-                Error::state(format!("{text}; does the checkpoint belong to this query?")).with_source(error)
-            })?;
-            files.iter().try_for_each(|file| self.publish(file))?;
-            sync_directories(&self.directory, &files)?;
-        }
-        Ok(())
-    }
-}
-
-fn create_directory(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(|error| cannot("create", path, error))
-}
-
-fn cannot(what: &str, path: &Path, error: io::Error) -> Error {
-    Error::connector(format!("the file sink cannot {what} {}: {error}", path.display())).with_source(error)
-}
-
-/// Makes the names of files durable, and those of the directories they are in.
-fn sync_directories(root: &Path, files: &[StagedFile]) -> Result<()> {
-    let mut directories = BTreeSet::from([root.to_path_buf()]);
-    for file in files {
-        let below = Path::new(&file.visible).ancestors().skip(1);
-        directories.extend(below.map(|directory| root.join(directory)));
-    }
-    // Only Unix opens directories as files.
-    for directory in directories.iter().filter(|_| cfg!(unix)) {
-        let synced = File::open(directory).and_then(|file| file.sync_all());
-        match synced {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(cannot("sync", directory, error)),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
+#[cfg(test)]
+mod crash_tests;
 #[cfg(test)]
 mod tests;

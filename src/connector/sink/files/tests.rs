@@ -1,16 +1,20 @@
+use std::fs;
 use std::io::Read;
 
 use arrow::array::{Int64Array, record_batch};
 use arrow::datatypes as arrow_schema; // the name by which record_batch! knows it
+use arrow::record_batch::RecordBatch;
 
+use super::commit::StagedFile;
 use super::rows::tests::options;
 use super::*;
+use crate::connector::{Prepared, SinkContext, SinkWriter};
 
-fn words() -> RecordBatch {
+pub(super) fn words() -> RecordBatch {
     record_batch!(("day", Utf8, ["mo", "tu", "mo"]), ("word", Utf8, ["to", "be", "or"])).unwrap()
 }
 
-fn sink(format: &str, directory: &Path, pairs: &[(&str, &str)], partition_by: &[&str]) -> FileSink {
+pub(super) fn sink(format: &str, directory: &Path, pairs: &[(&str, &str)], partition_by: &[&str]) -> FileSink {
     let partition_by: Vec<String> = partition_by.iter().map(ToString::to_string).collect();
     let path = directory.to_str().unwrap();
     FileSink::from_options(format, &options(pairs), &partition_by, Some(path), Zone::default()).unwrap()
@@ -20,7 +24,7 @@ fn context(batch: &RecordBatch) -> SinkContext {
     SinkContext { instance: 3, ..SinkContext::new("q", OutputMode::Append, batch.schema()) }
 }
 
-fn prepare(writer: &mut dyn SinkWriter, epoch: u64, batches: &[RecordBatch]) -> Prepared {
+pub(super) fn prepare(writer: &mut dyn SinkWriter, epoch: u64, batches: &[RecordBatch]) -> Prepared {
     writer.begin(epoch).unwrap();
     for batch in batches {
         writer.write(batch).unwrap();
@@ -29,7 +33,7 @@ fn prepare(writer: &mut dyn SinkWriter, epoch: u64, batches: &[RecordBatch]) -> 
 }
 
 /// All files below a directory, by their path in it.
-fn files(directory: &Path) -> Vec<PathBuf> {
+pub(super) fn files(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -39,8 +43,9 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn visible(directory: &Path) -> Vec<PathBuf> {
-    let is_visible = |path: &PathBuf| !path.file_name().unwrap().to_str().unwrap().starts_with('.');
+pub(super) fn visible(directory: &Path) -> Vec<PathBuf> {
+    let is_hidden = |path: &Path| path.iter().any(|name| name.to_str().unwrap().starts_with(['.', '_']));
+    let is_visible = |path: &PathBuf| !is_hidden(path.strip_prefix(directory).unwrap());
     files(directory).into_iter().filter(is_visible).collect()
 }
 
@@ -58,7 +63,7 @@ fn files_are_seen_once_their_epoch_is_committed_and_a_repeat_changes_nothing() {
     committer.commit(7, &[prepared]).unwrap();
 
     let seen = visible(&target);
-    assert_eq!((files(&target).len(), seen.len()), (1, 1));
+    assert_eq!((files(&target).len(), seen.len()), (2, 1));
     let name = seen[0].file_name().unwrap().to_str().unwrap();
     assert!(name.starts_with("part-00003-7-"), "{name}");
     assert_eq!(seen[0].extension().unwrap(), "csv");
@@ -67,19 +72,72 @@ fn files_are_seen_once_their_epoch_is_committed_and_a_repeat_changes_nothing() {
 }
 
 #[test]
-fn a_commit_that_was_interrupted_is_finished_and_files_moved_on_are_passed_over() {
+fn a_commit_is_repeated_by_the_manifest_even_if_files_were_moved_on() {
     let dir = tempfile::tempdir().unwrap();
     let sink = sink("json", dir.path(), &[], &["day"]);
-    let mut writer = sink.open(&context(&words())).unwrap();
-    let mut committer = sink.committer(&context(&words())).unwrap();
+    let context = context(&words());
+    let mut writer = sink.open(&context).unwrap();
     let prepared = [prepare(writer.as_mut(), 0, &[words()])];
-    let staged: Vec<StagedFile> = serde_json::from_slice(&prepared[0].0).unwrap();
-    fs::rename(dir.path().join(&staged[0].hidden), dir.path().join(&staged[0].visible)).unwrap();
-    committer.commit(0, &prepared).unwrap();
-    assert_eq!(visible(dir.path()).len(), 2);
+    sink.committer(&context).unwrap().commit(0, &prepared).unwrap();
+    let committed = &committed_files(dir.path(), context.checkpoint).unwrap()[&0];
+    assert_eq!((visible(dir.path()).len(), committed.len()), (2, 2));
+    assert_eq!(committed[0].size, fs::metadata(dir.path().join(&committed[0].path)).unwrap().len());
     fs::remove_dir_all(dir.path().join("day=mo")).unwrap();
-    committer.commit(0, &prepared).unwrap();
+    sink.committer(&context).unwrap().commit(0, &prepared).unwrap();
     assert_eq!(visible(dir.path()).len(), 1);
+    assert_eq!(&committed_files(dir.path(), context.checkpoint).unwrap()[&0], committed);
+}
+
+#[test]
+fn rows_that_are_gone_before_they_were_committed_are_an_error_at_every_try() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = sink("csv", dir.path(), &[], &["day"]);
+    let context = context(&words());
+    let mut writer = sink.open(&context).unwrap();
+    let prepared = [prepare(writer.as_mut(), 4, &[words()])];
+    let staged: Vec<StagedFile> = serde_json::from_slice(&prepared[0].0).unwrap();
+    fs::remove_file(dir.path().join(&staged[1].staged)).unwrap();
+    for _ in 0..2 {
+        let error = sink.committer(&context).unwrap().commit(4, &prepared).unwrap_err();
+        assert!(error.message().contains("rows of epoch 4 are lost") && error.message().contains(".staged"), "{error}");
+        assert!(visible(dir.path()).is_empty());
+    }
+}
+
+#[test]
+fn a_directory_that_is_removed_while_the_query_runs_is_an_error_with_the_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("out");
+    let sink = sink("csv", &target, &[], &[]);
+    let mut writer = sink.open(&context(&words())).unwrap();
+    prepare(writer.as_mut(), 0, &[words()]);
+    fs::remove_dir_all(&target).unwrap();
+    writer.begin(1).unwrap();
+    let error = writer.write(&words()).unwrap_err();
+    assert!(error.message().contains(target.to_str().unwrap()), "{error}");
+    assert!(error.message().contains("was the directory removed"), "{error}");
+}
+
+#[test]
+fn two_queries_write_into_one_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = sink("csv", dir.path(), &[], &[]);
+    let contexts = [context(&words()), context(&words())];
+    for context in &contexts {
+        let prepared = prepare(sink.open(context).unwrap().as_mut(), 0, &[words()]);
+        let left = prepare(sink.open(context).unwrap().as_mut(), 0, &[words()]);
+        let mut committer = sink.committer(context).unwrap();
+        committer.commit(0, &[prepared]).unwrap();
+        assert_ne!(left, Prepared::default());
+    }
+    sink.committer(&contexts[0]).unwrap().recover(Some(0)).unwrap();
+    assert_eq!(visible(dir.path()).len(), 2);
+    let mut both = contexts.map(|context| context.checkpoint);
+    both.sort();
+    assert_eq!(checkpoints(dir.path()).unwrap(), both);
+    for checkpoint in both {
+        assert_eq!(committed_files(dir.path(), checkpoint).unwrap()[&0].len(), 1);
+    }
 }
 
 #[test]

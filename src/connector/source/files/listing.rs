@@ -114,11 +114,11 @@ impl Listing {
                 self.add(Path::new(path), &metadata, &mut found)?;
                 continue;
             }
-            for path in matches(path)? {
-                if let Some(metadata) = still_there(&path)?
-                    && !is_hidden(&path)
+            for found_path in matches(path)? {
+                if let Some(metadata) = still_there(&found_path)?
+                    && !is_below_hidden(&found_path, path)
                 {
-                    self.add(&path, &metadata, &mut found)?;
+                    self.add(&found_path, &metadata, &mut found)?;
                 }
             }
         }
@@ -159,6 +159,12 @@ impl Listing {
 fn is_hidden(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     name.starts_with(['_', '.']) || name.ends_with("._COPYING_")
+}
+
+/// Whether a match of `pattern` is hidden, or in a directory that is, unless the pattern names that one in full.
+fn is_below_hidden(path: &Path, pattern: &str) -> bool {
+    let is_named = |name: &Path| Path::new(pattern).iter().any(|part| part == name);
+    is_hidden(path) || path.iter().map(Path::new).any(|name| is_hidden(name) && !is_named(name))
 }
 
 fn is_pattern(path: &str) -> bool {

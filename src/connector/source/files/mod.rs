@@ -3,7 +3,10 @@
 //! Owns: the options that all file formats share and the two ways to read files: [`FilesFactory`] makes a stream of a
 //! directory, [`FilesTable`] reads what is there now. Does not own: what is in a file (`connector::format`).
 //!
-//! Files must appear whole: written elsewhere and then moved into the directory.
+//! Files must appear whole: written elsewhere and then moved into the directory. A file of an epoch that runs again, after
+//! a crash, must be what it was: one that is gone fails the query, or is left out, with a warning and counted as
+//! `missingFiles`, with `ignoreMissingFiles`=`true`; one that has shrunk fails it; of one that has grown only the lines are
+//! read that were there.
 
 mod admission;
 mod listing;
@@ -19,7 +22,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 
 use self::listing::{ListedFile, Listing};
-use self::reader::{FilesReader, ReaderContext};
+use self::reader::{FilePart, FilesReader, ReaderContext};
 use self::stream::{FilesSource, StreamOptions};
 use crate::clock::{Clock, SystemClock};
 use crate::connector::format::text::Text;
@@ -179,8 +182,8 @@ impl BatchTable for FilesTable {
     }
 
     fn read(&self, projection: Option<&[usize]>) -> Result<Vec<RecordBatch>> {
-        let parts =
-            list(&self.files.listing, self.clock.as_ref())?.iter().map(|file| Part::whole(&file.path)).collect();
+        let whole = |file: ListedFile| FilePart { part: Part::whole(&file.path), planned: None };
+        let parts = list(&self.files.listing, self.clock.as_ref())?.into_iter().map(whole).collect();
         let mut reader = FilesReader::new(self.files.readers(projection), parts);
         let mut batches = Vec::new();
         while let Some(batch) = reader.next()? {

@@ -2,7 +2,8 @@
 //!
 //! Owns: which files belong to which offset. An offset is `{"logOffset": n}`, the number of batches of files so far
 //! less one, as in Spark. A range of offsets is always the same files, because they are taken from the log
-//! ([`SeenFiles`]).
+//! ([`SeenFiles`]), which goes into the checkpoint before the range is read: all of it now and then, without the files that
+//! are older than `maxFileAge`, and each range by itself in between.
 //!
 //! After `fix_end` the directory is not listed again: what was new then is all there will ever be.
 
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::admission::Admission;
 use super::listing::{ListedFile, Listing};
 use super::reader::{FilesReader, ReaderContext, spread};
-use super::seen::{Identity, SeenFiles, SeenIndex};
+use super::seen::{Identity, SavedFiles, SeenFile, SeenFiles, SeenIndex};
 use crate::clock::Clock;
 use crate::connector::options::Options;
 use crate::connector::source::parse_offset;
@@ -117,6 +118,8 @@ pub(super) struct FilesSource {
     clock: Arc<dyn Clock>,
     seen: SeenFiles,
     index: SeenIndex,
+    /// Ranges up to this offset will not be asked for again.
+    committed: i64,
     /// New files that were listed and not yet taken, in the order they will be.
     unread: VecDeque<ListedFile>,
     has_fixed_end: bool,
@@ -142,6 +145,7 @@ impl FilesSource {
             clock,
             seen: SeenFiles::default(),
             index,
+            committed: -1,
             unread: VecDeque::new(),
             has_fixed_end: false,
             empty_polls: 0,
@@ -178,6 +182,12 @@ impl FilesSource {
             self.unread.clear();
         }
         self.unread.truncate(self.options.max_cached_files);
+    }
+
+    /// The files of a range of offsets.
+    fn range(&self, from: &Offset, to: &Offset) -> Result<&[SeenFile]> {
+        let (start, end) = (LogOffset::read(from)?, LogOffset::read(to)?);
+        if self.seen.knows(start, end) { Ok(self.seen.range(start, end)) } else { Err(forgotten(to)) }
     }
 
     fn list_new(&self) -> Result<VecDeque<ListedFile>> {
@@ -222,18 +232,43 @@ impl Source for FilesSource {
             return Ok(from.clone());
         }
         self.empty_polls = 0;
-        self.index.add(&files);
+        self.index.add(files.iter().map(|file| (file.path.as_path(), file.modified_ms)));
         Ok(LogOffset::write(self.seen.push(files)))
     }
 
     fn plan(&mut self, from: &Offset, to: &Offset, parallelism: usize) -> Result<Vec<Box<dyn SplitReader>>> {
+        let parts = spread(self.range(from, to)?, self.readers.format.can_split(), parallelism);
+        let reader = |parts| Box::new(FilesReader::new(self.readers.clone(), parts)) as Box<dyn SplitReader>;
+        Ok(parts.into_iter().map(reader).collect())
+    }
+
+    fn save(&mut self, from: &Offset, to: &Offset) -> Result<Option<Vec<u8>>> {
+        self.range(from, to)?;
         let (start, end) = (LogOffset::read(from)?, LogOffset::read(to)?);
+        self.seen.save(start, end, self.index.oldest_ms()).to_bytes().map(Some)
+    }
+
+    fn save_all(&mut self, to: &Offset) -> Result<Option<Vec<u8>>> {
+        let end = LogOffset::read(to)?;
         if end > self.seen.last() {
             return Err(forgotten(to));
         }
-        let parts = spread(self.seen.range(start, end), self.readers.format.can_split(), parallelism);
-        let reader = |parts| Box::new(FilesReader::new(self.readers.clone(), parts)) as Box<dyn SplitReader>;
-        Ok(parts.into_iter().map(reader).collect())
+        let oldest_ms = self.index.oldest_ms();
+        self.seen.forget(self.committed.min(end), oldest_ms);
+        self.seen.save(-1, end, oldest_ms).to_bytes().map(Some)
+    }
+
+    fn restore(&mut self, saved: &[u8]) -> Result<()> {
+        let saved = SavedFiles::from_bytes(saved)?;
+        self.index.forget_before(saved.oldest_ms);
+        let added = self.seen.restore(saved)?;
+        self.index.add(added.iter().map(|file| (file.path.as_path(), file.timestamp)));
+        Ok(())
+    }
+
+    fn commit(&mut self, through: &Offset) -> Result<()> {
+        self.committed = self.committed.max(LogOffset::read(through)?);
+        Ok(())
     }
 
     fn fix_end(&mut self, from: &Offset) -> Result<()> {

@@ -284,11 +284,146 @@ fn a_file_that_disappears_is_named_or_counted() {
         fs::remove_file(directory.path("a")).unwrap();
         match (drain(reader.as_mut()), expected) {
             (Ok(found), Some(expected)) => assert_eq!(found, [expected]),
-            (Err(error), None) => assert!(error.to_string().contains(&directory.path("a")), "{error}"),
+            (Err(error), None) => {
+                let text = error.to_string();
+                assert!(text.contains(&format!("`{}` of offset 0", directory.path("a"))), "{text}");
+                assert!(text.contains("set ignoreMissingFiles=true"), "{text}");
+            }
             (found, _) => panic!("{found:?}"),
         }
         assert_eq!(stream.source.metrics()["missingFiles"], u64::from(expected.is_some()));
     }
+}
+
+/// Everything a later run gets of an earlier one.
+#[derive(Default)]
+struct Checkpoint {
+    parts: Vec<Vec<u8>>,
+    ranges: Vec<(Offset, Offset)>,
+}
+
+impl Checkpoint {
+    /// Plans the next epoch, saves it and answers its rows.
+    fn run(&mut self, stream: &mut Stream, saves_all: bool) -> String {
+        let from = stream.offset.clone();
+        let rows = stream.next();
+        if from != stream.offset {
+            if saves_all {
+                self.parts = vec![stream.source.save_all(&stream.offset).unwrap().unwrap()];
+            } else {
+                self.parts.push(stream.source.save(&from, &stream.offset).unwrap().unwrap());
+            }
+            self.ranges.push((from, stream.offset.clone()));
+        }
+        rows
+    }
+
+    fn restored(&self, directory: &Directory, set: &[(&str, &str)]) -> Stream {
+        let mut stream = directory.stream(set);
+        self.parts.iter().for_each(|part| stream.source.restore(part).unwrap());
+        if let Some((_, last)) = self.ranges.last() {
+            stream.offset = last.clone();
+        }
+        stream
+    }
+}
+
+#[test]
+fn a_later_run_reads_the_same_ranges_again_and_then_goes_on() {
+    let set = [("maxFilesPerTrigger", "2")];
+    for saves_all in [&[][..], &[0], &[1], &[2], &[0, 2]] {
+        let directory = Directory::new();
+        (0..5).for_each(|n| directory.add(&n.to_string(), n));
+        let mut stream = directory.stream(&set);
+        let mut checkpoint = Checkpoint::default();
+        let rows: Vec<String> = (0..3).map(|n| checkpoint.run(&mut stream, saves_all.contains(&n))).collect();
+        assert_eq!(rows, ["0 1", "2 3", "4"]);
+        directory.add("9", 9);
+        let mut later = checkpoint.restored(&directory, &set);
+        for ((from, to), rows) in checkpoint.ranges.iter().zip(&rows) {
+            assert_eq!(later.read(from, to, 2).join(" "), *rows);
+        }
+        assert_eq!((later.next(), later.next()), ("9".to_string(), String::new()));
+        assert_eq!(later.offset.to_string(), r#"{"logOffset":3}"#);
+    }
+}
+
+#[test]
+fn a_planned_range_is_the_newest_of_a_later_run_and_a_fixed_end_goes_on_after_it() {
+    let directory = Directory::new();
+    let mut checkpoint = Checkpoint::default();
+    let mut stream = directory.stream(&[]);
+    let start = stream.offset.clone();
+    directory.add("a", 1);
+    checkpoint.run(&mut stream, false);
+    directory.add("b", 2);
+    let mut later = checkpoint.restored(&directory, &[]);
+    assert_eq!(later.source.latest(&start, ReadLimit::All).unwrap(), stream.offset);
+    later.source.fix_end(&stream.offset).unwrap();
+    directory.add("c", 3);
+    assert_eq!((later.next(), later.next()), ("b".to_string(), String::new()));
+}
+
+#[test]
+fn files_that_became_too_old_are_saved_no_longer_and_never_read_again() {
+    let (short, long) = ([("maxFileAge", "10 seconds")], [("maxFileAge", "100 seconds")]);
+    let directory = Directory::new();
+    let mut checkpoint = Checkpoint::default();
+    let mut stream = directory.stream(&short);
+    for (name, second) in [("a", 100), ("b", 105), ("c", 120)] {
+        directory.add(name, second);
+        assert_eq!(checkpoint.run(&mut stream, true), name);
+    }
+    // Not committed, so they may be read again.
+    assert_eq!(String::from_utf8_lossy(&checkpoint.parts[0]).matches("batchId").count(), 3);
+    stream.source.commit(&checkpoint.ranges[1].1).unwrap();
+    directory.add("d", 121);
+    checkpoint.run(&mut stream, true);
+    assert_eq!(String::from_utf8_lossy(&checkpoint.parts[0]).matches("batchId").count(), 2);
+    let mut later = checkpoint.restored(&directory, &long);
+    assert_eq!(later.next(), "");
+    let (from, to) = &checkpoint.ranges[2];
+    assert_eq!(later.read(from, to, 1), ["c"]);
+    let (from, to) = &checkpoint.ranges[1];
+    assert!(later.source.plan(from, to, 1).is_err());
+}
+
+#[test]
+fn a_file_that_changed_since_it_was_planned_gives_the_planned_rows_or_an_error() {
+    let cases = [
+        ("grown.txt", "1\n2\n", "1\n2\n3\n", Ok("1 2")),
+        ("in_a_line.txt", "1\n2", "1\n234\n5\n", Ok("1 234")),
+        ("from_nothing.txt", "", "1\n", Ok("")),
+        ("shrunk.txt", "1\n2\n", "1\n", Err("had 4 bytes")),
+        ("packed.txt.gz", "not", "not even gzip", Err("had 3 bytes")),
+    ];
+    for (name, planned, now, expected) in cases {
+        let directory = Directory::new();
+        directory.write(name, planned, 1);
+        let mut stream = directory.stream(&[]);
+        let to = stream.source.latest(&stream.offset, ReadLimit::All).unwrap();
+        directory.write(name, now, 2);
+        let mut readers = stream.source.plan(&stream.offset, &to, 1).unwrap();
+        match (drain(readers[0].as_mut()), expected) {
+            (Ok(rows), Ok(expected)) => assert_eq!(rows.join(" "), expected, "{name}"),
+            (Err(error), Err(expected)) => {
+                assert!(error.message().contains(expected) && error.message().contains(name), "{error}");
+            }
+            (found, _) => panic!("{name}: {found:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_a_pattern_finds_in_hidden_directories_is_ignored_unless_it_names_them() {
+    let directory = Directory::new();
+    for (second, name) in (0..).zip(["a.csv", "sub/b.csv", "_log/c.csv", "_log/deep/d.csv", "sub/_e.csv"]) {
+        directory.add(name, second);
+    }
+    let read = |path: &str| Stream::open(&[directory.path(path)], &[]).next();
+    assert_eq!(read("**/*.csv"), "a.csv sub/b.csv");
+    assert_eq!(read("*/*/*.csv"), "");
+    assert_eq!(read("_log/*"), "_log/c.csv _log/deep/d.csv");
 }
 
 #[test]
@@ -376,7 +511,10 @@ fn a_table_of_nothing_is_an_error_that_names_the_path() {
 /// Reads the parts of one file one after the other.
 fn in_parts(path: &Path, cuts: &[u64], format: &Arc<dyn Format>) -> Vec<String> {
     let end = |index: usize| cuts.get(index + 1).copied().unwrap_or(u64::MAX);
-    let part = |(index, begin): (usize, &u64)| Part { path: path.to_path_buf(), begin: *begin, end: end(index) };
+    let part = |(index, begin): (usize, &u64)| {
+        let part = Part { path: path.to_path_buf(), begin: *begin, end: end(index) };
+        FilePart { part, planned: None }
+    };
     let parts = cuts.iter().enumerate().map(part).collect();
     let files = Files { format: Arc::clone(format), listing: Listing::of_path(""), ignores_missing: false };
     drain(&mut FilesReader::new(files.readers(None), parts)).unwrap()

@@ -1,8 +1,11 @@
 //! Lines of text from a TCP connection.
 //!
 //! Owns: one connection a run and the thread that reads it. Does not own: keeping lines for a restart. What the peer
-//! sent is kept until it is committed and then gone, so lines in flight at a crash are lost (and counted as
-//! `lostLines`).
+//! sent is kept until it is committed and then gone, so lines in flight at a crash are lost.
+//!
+//! A run that continues numbers the lines of its own connection from where the earlier run ended. A range that the earlier
+//! run planned and did not commit has no rows any more: it is read as empty, with a warning, and its lines are counted as
+//! `lostLines`. So nothing comes twice, and the query goes on.
 //!
 //! The thread cuts what it reads into batches whose strings are views into the bytes read. It stops reading while
 //! `MAX_UNCOMMITTED_BYTES` wait for their commit, so a fast peer is slowed down by TCP instead of filling the memory.
@@ -13,7 +16,7 @@
 //! | offset  | the number of the last line, from 0; −1 before the first |
 //! | line    | ends with `\n` or `\r\n`, or with the connection; invalid UTF-8 becomes U+FFFD and is counted |
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io::{ErrorKind, Read};
 use std::mem;
@@ -202,6 +205,10 @@ struct SocketSource {
     base: Option<i64>,
     /// The last offset handed out.
     delivered: i64,
+    /// The offsets that this run's ranges may end at and that are not committed yet.
+    handed_out: BTreeSet<i64>,
+    /// Whether a range of this connection's lines was planned.
+    has_planned: bool,
     fixed_end: Option<i64>,
     lost_lines: u64,
 }
@@ -217,6 +224,8 @@ impl SocketSource {
             connection: None,
             base: None,
             delivered: -1,
+            handed_out: BTreeSet::new(),
+            has_planned: false,
             fixed_end: None,
             lost_lines: 0,
         })
@@ -260,6 +269,31 @@ impl SocketSource {
         Error::connector(format!("the socket source cannot {what} {host}:{port}: {error}")).with_source(error)
     }
 
+    /// The newest offset after `from`.
+    fn newest(&mut self, from: i64) -> Result<i64> {
+        self.connect()?;
+        let base = *self.base.get_or_insert(from + 1);
+        let inbox = lock(&self.shared.inbox);
+        let read = base + inbox.read - 1;
+        let newest = self.fixed_end.map_or(read, |end| read.min(end)).max(from);
+        match &inbox.end {
+            Some(End::Failed(error)) if newest == from && self.fixed_end.is_none() => Err(error.clone()),
+            _ => Ok(newest),
+        }
+    }
+
+    /// Passes over a range of an earlier run, whose lines went down with the connection they came by. The lines of this
+    /// connection come after it.
+    fn skip(&mut self, from: i64, to: i64) {
+        let lost = to - from;
+        log::warn!("{lost} lines of {} were not committed when an earlier run ended, and are lost", self.target);
+        self.lost_lines += u64::try_from(lost).unwrap_or(0);
+        let base = self.base.map_or(to + 1, |base| base.max(to + 1));
+        let shift = self.base.map_or(0, |old| base - old);
+        self.base = Some(base);
+        self.fixed_end = self.fixed_end.map(|end| end + shift);
+    }
+
     /// The lines of this connection that lie after `from` up to and including `to`.
     fn rows(&self, base: i64, from: i64, to: i64) -> Result<Vec<RecordBatch>> {
         let inbox = lock(&self.shared.inbox);
@@ -295,27 +329,24 @@ impl Source for SocketSource {
 
     fn latest(&mut self, from: &Offset, _: ReadLimit) -> Result<Offset> {
         let from: i64 = parse_offset(from, "socket")?;
-        self.connect()?;
-        let base = *self.base.get_or_insert(from + 1);
-        let inbox = lock(&self.shared.inbox);
-        let read = base + inbox.read - 1;
-        let latest = self.fixed_end.map_or(read, |end| read.min(end)).max(from);
-        match &inbox.end {
-            Some(End::Failed(error)) if latest == from && self.fixed_end.is_none() => Err(error.clone()),
-            _ => {
-                self.delivered = latest;
-                Ok(Offset::from(latest))
-            }
+        let latest = self.newest(from)?;
+        self.delivered = latest;
+        if latest > from {
+            self.handed_out.insert(latest);
         }
+        Ok(Offset::from(latest))
     }
 
     fn plan(&mut self, from: &Offset, to: &Offset, parallelism: usize) -> Result<Vec<Box<dyn SplitReader>>> {
         let (from, to): (i64, i64) = (parse_offset(from, "socket")?, parse_offset(to, "socket")?);
-        let Some(base) = self.base else {
-            // An epoch of an earlier run: its lines went down with the connection they came by.
-            self.lost_lines += u64::try_from(to - from).unwrap_or(0);
+        if from == to {
+            return Ok(Vec::new());
+        }
+        let Some(base) = self.base.filter(|_| self.has_planned || self.handed_out.contains(&to)) else {
+            self.skip(from, to);
             return Ok(Vec::new());
         };
+        self.has_planned = true;
         Ok(into_readers(regroup(self.rows(base, from, to)?)?, parallelism))
     }
 
@@ -324,12 +355,13 @@ impl Source for SocketSource {
         if let Some(base) = self.base {
             self.shared.forget_before(through + 1 - base);
         }
+        self.handed_out = self.handed_out.split_off(&(through + 1));
         Ok(())
     }
 
     fn fix_end(&mut self, from: &Offset) -> Result<()> {
-        let end = self.latest(from, ReadLimit::All)?;
-        self.fixed_end = Some(parse_offset(&end, "socket")?);
+        let from: i64 = parse_offset(from, "socket")?;
+        self.fixed_end = Some(self.newest(from)?);
         Ok(())
     }
 

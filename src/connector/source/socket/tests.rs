@@ -81,6 +81,7 @@ fn lines_are_delivered_once_by_ranges_of_their_numbers() {
     line.peer.write_all(b"ree\n\n").unwrap();
     line.wait_for(1, 3);
     assert_eq!(line.lines(1, 3), ["three", ""]);
+    assert_eq!(line.lines(1, 1), Vec::<String>::new());
     let gone = line.source.plan(&0.into(), &3.into(), 1).map(|_| ()).unwrap_err();
     assert!(gone.message().contains("lines 1 to 3"), "{gone}");
     assert!(!line.source.replays());
@@ -192,6 +193,28 @@ fn a_restarted_query_counts_on_and_reports_the_lines_it_lost() {
     line.peer.write_all(b"next\n").unwrap();
     line.wait_for(9, 10);
     assert_eq!(line.lines(9, 10), ["next"]);
+}
+
+#[test]
+fn planned_ranges_of_an_earlier_run_are_passed_over_also_when_new_lines_are_there_first() {
+    let mut line = connected(|_| {});
+    line.peer.write_all(b"new\n").unwrap();
+    line.peer.write_all(b"newer\n").unwrap();
+    line.peer.shutdown(Shutdown::Write).unwrap();
+    while lock(&line.source.shared.inbox).read < 2 {
+        line.news.recv().unwrap();
+    }
+    // The end is fixed at the committed offset, before the planned ranges run again.
+    line.source.fix_end(&4.into()).unwrap();
+    for (from, to) in [(4, 6), (6, 9)] {
+        assert!(line.source.plan(&from.into(), &to.into(), 2).unwrap().is_empty());
+        line.source.commit(&to.into()).unwrap();
+    }
+    assert_eq!(line.source.metrics()["lostLines"], 5);
+    line.wait_for(9, 11);
+    assert_eq!(line.lines(9, 11), ["new", "newer"]);
+    line.source.commit(&11.into()).unwrap();
+    line.wait_for_end(11);
 }
 
 #[test]
