@@ -43,6 +43,7 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+mod checkpoint;
 pub mod clock;
 pub mod connector;
 mod coordinator;

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
+use crate::checkpoint::CheckpointReader;
 use crate::connector::source::memory::MemoryStreamFactory;
 use crate::coordinator::Trigger;
 use crate::dataframe::DataFrame;
@@ -13,8 +14,12 @@ use crate::error::{Error, Result};
 use crate::observability::{StreamingQueryProgress, StreamingQueryStatus, WatermarkStatus};
 use crate::plan::logical::{LogicalPlan, Relation};
 use crate::plan::topology::Topology;
-use crate::runtime::{LateRows, LaunchOptions, QueryControl, QueryState, launch};
+use crate::runtime::{
+    CheckpointOptions, LateRows, LaunchOptions, QueryControl, QueryState, TemporaryDirectory, launch,
+};
 use crate::session::Session;
+use crate::settings::Settings;
+use crate::store::{self, LocalStore};
 
 /// How long `stop()` waits for the running epoch before it is given up.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
@@ -37,15 +42,27 @@ struct Shared {
     explained: String,
 }
 
+/// What else a query is started with.
+#[derive(Debug, Default)]
+pub(crate) struct QueryStart {
+    /// Where its checkpoint is to be; otherwise below the session's place, or in a temporary directory.
+    pub(crate) location: Option<String>,
+    /// The plan in words.
+    pub(crate) explained: String,
+}
+
 /// Starts a query of `session` that runs `topology`.
 pub(crate) fn start(
     session: &Session,
     topology: Topology,
     trigger: &Trigger,
     name: Option<String>,
-    explained: String,
+    with: QueryStart,
 ) -> Result<StreamingQuery> {
-    let (id, run_id) = (Uuid::new_v4(), Uuid::new_v4());
+    let settings = session.settings();
+    let new_id = Uuid::new_v4();
+    let checkpoint = checkpoint(&settings, with.location, name.as_deref(), new_id)?;
+    let (id, run_id) = (checkpoint_id(&checkpoint)?.unwrap_or(new_id), Uuid::new_v4());
     let queries = session.streams();
     let place = queries.reserve(id, name.as_deref())?;
     let state = Arc::new(QueryState::new());
@@ -54,19 +71,47 @@ pub(crate) fn start(
         run_id,
         name: name.clone(),
         trigger: trigger.resolve()?,
-        parallelism: session.settings().parallelism,
-        watermarks: session.settings().watermarks,
+        parallelism: settings.parallelism,
+        watermarks: settings.watermarks,
+        checkpoint,
         clock: Arc::clone(session.clock()),
         listeners: queries.listeners().clone(),
         on_end: queries.on_end(id),
     };
     let topology = if name.is_none() { topology.renamed(&id.to_string()[..8]) } else { topology };
     let (control, late_rows) = launch(&topology, options, Arc::clone(&state))?;
-    let session = session.clone();
+    let (session, explained) = (session.clone(), with.explained);
     let shared = Shared { id, run_id, name, state, control, late_rows, session, topology, explained };
     let query = StreamingQuery { shared: Arc::new(shared) };
     place.fill(&query);
     Ok(query)
+}
+
+/// Where the checkpoint of a query is: where it was told to be, else a place of its own below the session's, else in a temporary
+/// directory that nobody waits for (Spark's rules).
+fn checkpoint(
+    settings: &Settings,
+    location: Option<String>,
+    name: Option<&str>,
+    id: Uuid,
+) -> Result<CheckpointOptions> {
+    let below = |root: &String| {
+        let name = name.map_or_else(|| id.to_string(), ToString::to_string);
+        format!("{}/{name}", root.trim_end_matches('/'))
+    };
+    let retain = settings.epochs_to_retain;
+    if let Some(location) = location.or_else(|| settings.checkpoint_location.as_ref().map(below)) {
+        return Ok(CheckpointOptions { store: store::open(&location)?, temporary: None, retain });
+    }
+    let temporary = TemporaryDirectory::new(&format!("millstream-{id}"));
+    let store = Arc::new(LocalStore::without_sync(temporary.path()));
+    Ok(CheckpointOptions { store, temporary: Some(temporary), retain })
+}
+
+/// The id of the query that keeps its checkpoint there, if there is one.
+fn checkpoint_id(checkpoint: &CheckpointOptions) -> Result<Option<Uuid>> {
+    let metadata = CheckpointReader::new(Arc::clone(&checkpoint.store)).metadata()?;
+    Ok(metadata.map(|metadata| Uuid::from_u128(metadata.id)))
 }
 
 impl StreamingQuery {

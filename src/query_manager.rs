@@ -127,6 +127,12 @@ impl StreamingQueryManager {
             let remedy = "stop it first, or give this one another name";
             return Err(Error::config(format!("a query named `{name}` is active already; {remedy}")));
         }
+        if state.queries.iter().any(|entry| entry.id == id) {
+            return Err(Error::config(format!(
+                "the query {id}, which keeps the same checkpoint, is active already; stop it first, or give this one a \
+                 checkpointLocation of its own"
+            )));
+        }
         state.queries.push(Entry { id, name: name.map(ToString::to_string), query: None });
         Ok(Place { shared: Arc::clone(&self.shared), id, is_filled: false })
     }

@@ -15,7 +15,7 @@ use crate::expr::ScalarUdf;
 use crate::plan::logical::{LogicalPlan, Relation};
 use crate::plan::topology::Topology;
 use crate::plan::{Catalog, PlanContext};
-use crate::query::StreamingQuery;
+use crate::query::{QueryStart, StreamingQuery};
 use crate::query_manager::StreamingQueryManager;
 use crate::reader::{DataFrameReader, DataStreamReader};
 use crate::runtime::Engine;
@@ -119,7 +119,7 @@ impl Session {
     pub fn run(&self, topology: Topology, trigger: Trigger) -> Result<StreamingQuery> {
         let location = std::panic::Location::caller();
         let name = Some(topology.name().to_string());
-        crate::query::start(self, topology, &trigger, name, String::new()).map_err(|error| error.at(location))
+        crate::query::start(self, topology, &trigger, name, QueryStart::default()).map_err(|error| error.at(location))
     }
 
     /// Stops all queries of this session, each after its running epoch.

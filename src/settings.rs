@@ -18,6 +18,10 @@ pub(crate) struct Settings {
     pub(crate) watermarks: WatermarkOptions,
     /// Event times further ahead of the clock than this do not move the watermark.
     pub(crate) max_ahead: Option<Duration>,
+    /// Queries that are given no checkpointLocation have theirs below this place.
+    pub(crate) checkpoint_location: Option<String>,
+    /// So many commits are kept at least.
+    pub(crate) epochs_to_retain: usize,
 }
 
 /// All keys.
@@ -38,7 +42,15 @@ impl Settings {
     /// The defaults: one instance a core, UTC, bad casts are null.
     pub(crate) fn new(cores: usize) -> Self {
         let watermarks = WatermarkOptions { no_data_epochs: true, ..WatermarkOptions::default() };
-        Self { parallelism: cores, zone: Zone::UTC, ansi: false, watermarks, max_ahead: None }
+        Self {
+            parallelism: cores,
+            zone: Zone::UTC,
+            ansi: false,
+            watermarks,
+            max_ahead: None,
+            checkpoint_location: None,
+            epochs_to_retain: 10,
+        }
     }
 
     /// Sets one, matched without case.
@@ -62,6 +74,11 @@ impl Settings {
             "millstream.multipleWatermarkPolicy" => self.watermarks.policy = policy(known, value)?,
             "millstream.watermark.idleTimeout" => self.watermarks.idle_timeout = duration_or_off(known, value)?,
             "millstream.watermark.maxAhead" => self.max_ahead = duration_or_off(known, value)?,
+            "millstream.checkpointLocation" => self.checkpoint_location = Some(place(value)?),
+            "millstream.minEpochsToRetain" => {
+                let bad = || Error::config(format!("{known} must be a whole number from 1, got `{value}`"));
+                self.epochs_to_retain = value.trim().parse().ok().filter(|n| *n > 0).ok_or_else(bad)?;
+            }
             unsupported => return Err(not_yet(unsupported)),
         }
         Ok(())
@@ -71,6 +88,11 @@ impl Settings {
 fn flag(key: &str, value: &str) -> Result<bool> {
     let bad = || Error::config(format!("{key} must be true or false, got `{value}`"));
     value.trim().to_ascii_lowercase().parse().map_err(|_| bad())
+}
+
+/// A place that a checkpoint store knows.
+fn place(value: &str) -> Result<String> {
+    crate::store::open(value).map(|_| value.to_string())
 }
 
 fn policy(key: &str, value: &str) -> Result<WatermarkPolicy> {
@@ -95,10 +117,8 @@ fn duration_or_off(key: &str, value: &str) -> Result<Option<Duration>> {
 }
 
 /// The error of a setting whose feature this version does not have.
-pub(crate) fn not_yet(key: &str) -> Error {
-    Error::config(format!(
-        "`{key}` is not supported yet: queries have no checkpoints and start from the beginning; leave it out"
-    ))
+fn not_yet(key: &str) -> Error {
+    Error::config(format!("`{key}` is not supported yet: state is kept in memory; leave it out"))
 }
 
 #[cfg(test)]

@@ -17,10 +17,12 @@ use crate::expr::IntoNames;
 use crate::plan::Refusal;
 use crate::plan::logical::{LogicalPlan, Relation};
 use crate::protocol::OutputMode;
-use crate::query::{self, StreamingQuery};
+use crate::query::{self, QueryStart, StreamingQuery};
 use crate::session::Session;
-use crate::settings::not_yet;
 use crate::types::IntoSchema;
+
+/// The option that names a query's checkpoint.
+const CHECKPOINT_LOCATION: &str = "checkpointLocation";
 
 /// Describes a query; [`start`](Self::start) starts it.
 #[derive(Clone)]
@@ -172,7 +174,9 @@ impl DataStreamWriter {
             analyzed.explain(),
             state_text(&bounds)
         );
-        query::start(self.input.session(), topology, &trigger, self.name, explained)
+        let location = self.options.iter().find(|(key, _)| key.eq_ignore_ascii_case(CHECKPOINT_LOCATION));
+        let location = location.map(|(_, value)| value.to_string());
+        query::start(self.input.session(), topology, &trigger, self.name, QueryStart { location, explained })
     }
 
     fn check_partitions(&self, schema: &arrow::datatypes::Schema) -> Result<()> {
@@ -194,10 +198,9 @@ impl DataStreamWriter {
         let session = self.input.session();
         let mut options = Options::new();
         for (key, value) in self.options.iter() {
-            if key.eq_ignore_ascii_case("checkpointLocation") {
-                return Err(not_yet("checkpointLocation"));
+            if !key.eq_ignore_ascii_case(CHECKPOINT_LOCATION) {
+                options.set(key, value);
             }
-            options.set(key, value);
         }
         match (&self.sink, &self.format) {
             (Some(_), Some(format)) => {

@@ -13,6 +13,9 @@
 //! One epoch at a time: epoch N+1 is planned when N is committed. A stop asked for inside an epoch takes effect when
 //! that epoch is committed, so what was shown was committed. An epoch that moved the watermark is followed by one without input
 //! if there is no news, so that what has become final is shown now.
+//!
+//! With a trigger of continuous processing only some ends are durable; what the others left open is closed by an epoch without
+//! input when the interval has passed, when somebody waits, and before the query ends.
 
 mod schedule;
 mod trigger;
@@ -34,8 +37,8 @@ pub(crate) use watermark::{NodeReport, WatermarkNodeSpec, WatermarkOptions, Wate
 /// What happened.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// The sources are open and stand at these offsets.
-    Opened(Vec<Offset>),
+    /// The sources are open.
+    Opened(Start),
     /// A source may have new rows.
     News,
     /// The time asked for by [`Command::Sleep`] may have come.
@@ -52,6 +55,15 @@ pub(crate) enum Event {
     Drain(u64),
     /// No further epoch is wanted.
     Stop,
+}
+
+/// Where a query begins.
+#[derive(Debug, Default)]
+pub(crate) struct Start {
+    /// The offsets of the last commit, or the initial ones.
+    pub(crate) offsets: Vec<Offset>,
+    /// An epoch that was planned and not committed: it runs again, over the same rows.
+    pub(crate) planned: Option<Box<EpochPlan>>,
 }
 
 /// How far a source could go now.
@@ -87,6 +99,19 @@ pub(crate) struct EpochPlan {
     pub(crate) time: EpochTime,
     pub(crate) from: Vec<Offset>,
     pub(crate) to: Vec<Offset>,
+    /// What is committed at its end; `None` for an end that is not durable.
+    pub(crate) span: Option<Span>,
+    /// An earlier run planned it.
+    pub(crate) is_replay: bool,
+}
+
+/// Everything since the last durable end.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Span {
+    pub(crate) from: Vec<Offset>,
+    /// The time its first epoch ran under.
+    pub(crate) time: EpochTime,
+    pub(crate) has_data: bool,
 }
 
 /// An epoch whose tasks are all done.
@@ -129,10 +154,11 @@ enum Phase {
 pub(crate) struct EpochMachine {
     schedule: EpochSchedule,
     tasks: BTreeSet<TaskId>,
-    durable: bool,
     phase: Phase,
     next_epoch: Epoch,
     offsets: Vec<Offset>,
+    /// Epochs that ended since the last durable end.
+    open: Option<Span>,
     watermarks: WatermarkTracker,
     /// Waits that no look at the sources has begun after.
     drains: Vec<u64>,
@@ -142,22 +168,20 @@ pub(crate) struct EpochMachine {
 }
 
 impl EpochMachine {
-    /// A machine before its first epoch, which will be `next_epoch`. With `durable`, epochs end in durable barriers as the
-    /// trigger wants them; otherwise nothing needs to be durable.
+    /// A machine before its first epoch, which will be `next_epoch`.
     pub(crate) fn new(
         trigger: TriggerKind,
         tasks: BTreeSet<TaskId>,
         watermarks: WatermarkTracker,
         next_epoch: Epoch,
-        durable: bool,
     ) -> Self {
         Self {
             schedule: EpochSchedule::new(trigger),
             tasks,
-            durable,
             phase: Phase::Opening,
             next_epoch,
             offsets: Vec::new(),
+            open: None,
             watermarks,
             drains: Vec::new(),
             drains_asked: Vec::new(),
@@ -168,9 +192,14 @@ impl EpochMachine {
     /// Takes note of `event` at `now` (microseconds) and says what to do.
     pub(crate) fn on(&mut self, event: Event, now: i64) -> Vec<Command> {
         match event {
-            Event::Opened(offsets) => {
-                self.offsets = offsets;
+            Event::Opened(start) => {
+                self.offsets = start.offsets;
                 self.phase = Phase::Idle;
+                if let Some(plan) = start.planned {
+                    self.watermarks.begin_epoch_under(plan.time.query);
+                    self.schedule.kind(now);
+                    return self.run(*plan, now, now);
+                }
             }
             Event::News => self.schedule.news(),
             Event::Timer => {}
@@ -208,7 +237,8 @@ impl EpochMachine {
     /// When to look again, if nothing happens before.
     fn sleep(&self, now: i64) -> Option<Command> {
         let idle = self.watermarks.next_idle_at(now);
-        self.schedule.wake_at().into_iter().chain(idle).min().map(Command::Sleep)
+        let durable = self.open.as_ref().and_then(|_| self.schedule.durable_at());
+        self.schedule.wake_at().into_iter().chain(idle).chain(durable).min().map(Command::Sleep)
     }
 
     /// Whether the query is between epochs and could start one.
@@ -217,9 +247,12 @@ impl EpochMachine {
             return Vec::new();
         }
         if self.is_stopping || self.schedule.is_over() {
-            return self.finish();
+            return self.finish(now);
         }
         self.watermarks.advance(now);
+        if self.open.is_some() && self.schedule.durable_at().is_some_and(|at| now >= at) {
+            return self.close(now);
+        }
         let is_due = self.schedule.is_due(now) || self.schedule.follows_data() && self.wants_no_data_epoch();
         if !is_due && self.drains.is_empty() {
             return self.sleep(now).into_iter().collect();
@@ -237,13 +270,17 @@ impl EpochMachine {
         self.phase = Phase::Idle;
         let has_news = available.iter().zip(&self.offsets).any(|(available, at)| available.latest != *at);
         if self.is_stopping {
-            return self.finish();
+            return self.finish(now);
         }
         // Who waits for everything waits for the epoch without input too; it needs no trigger then, as there is nothing to gather.
         let may_plan = is_due || !has_news && !self.drains_asked.is_empty();
         if may_plan && (has_news || self.wants_no_data_epoch()) {
             self.drains.append(&mut self.drains_asked);
             return self.plan(available, has_news, since, now);
+        }
+        if !has_news && self.open.is_some() && !self.drains_asked.is_empty() {
+            self.drains.append(&mut self.drains_asked);
+            return self.close(now);
         }
         let mut commands = Vec::new();
         if has_news {
@@ -257,7 +294,7 @@ impl EpochMachine {
             }
             let has_ended = available.iter().all(|available| available.next_poll == NextPoll::Ended);
             if has_ended || self.schedule.ends_without_news() {
-                commands.extend(self.finish());
+                commands.extend(self.finish(now));
                 return commands;
             }
             self.schedule.nothing_new(&available, now);
@@ -276,13 +313,33 @@ impl EpochMachine {
     }
 
     fn plan(&mut self, available: Vec<Available>, has_data: bool, since: i64, now: i64) -> Vec<Command> {
-        let kind = if self.durable { self.schedule.kind(now) } else { BarrierKind::Light };
-        let plan = EpochPlan {
-            barrier: Barrier { epoch: self.next_epoch, kind, has_data },
-            time: EpochTime { query: self.watermarks.begin_epoch(), here: None, processing_micros: since },
-            from: self.offsets.clone(),
-            to: available.into_iter().map(|available| available.latest).collect(),
+        let kind = self.schedule.kind(now);
+        let to = available.into_iter().map(|available| available.latest).collect();
+        let plan = self.next_plan(kind, to, has_data, since);
+        self.run(plan, since, now)
+    }
+
+    /// An epoch without input whose end is durable, for those before it whose ends were not.
+    fn close(&mut self, now: i64) -> Vec<Command> {
+        self.schedule.ends_durably(now);
+        let plan = self.next_plan(BarrierKind::Durable, self.offsets.clone(), false, now);
+        self.run(plan, now, now)
+    }
+
+    fn next_plan(&mut self, kind: BarrierKind, to: Vec<Offset>, has_data: bool, since: i64) -> EpochPlan {
+        let time = EpochTime { query: self.watermarks.begin_epoch(), here: None, processing_micros: since };
+        let from = self.offsets.clone();
+        let open = self.open.get_or_insert_with(|| Span { from: from.clone(), time, has_data });
+        open.has_data |= has_data;
+        let span = match kind {
+            BarrierKind::Durable => self.open.take(),
+            BarrierKind::Light => None,
         };
+        let barrier = Barrier { epoch: self.next_epoch, kind, has_data };
+        EpochPlan { barrier, time, from, to, span, is_replay: false }
+    }
+
+    fn run(&mut self, plan: EpochPlan, since: i64, now: i64) -> Vec<Command> {
         let durations = BTreeMap::from([("latestOffset", now - since)]);
         let epoch =
             FinishedEpoch { plan: plan.clone(), acks: Vec::new(), started_micros: since, event_times: None, durations };
@@ -327,7 +384,11 @@ impl EpochMachine {
         }
     }
 
-    fn finish(&mut self) -> Vec<Command> {
+    /// Ends the query, behind a durable end if there are epochs without.
+    fn finish(&mut self, now: i64) -> Vec<Command> {
+        if self.open.is_some() {
+            return self.close(now);
+        }
         self.phase = Phase::Done;
         vec![Command::Finish]
     }

@@ -121,14 +121,25 @@ impl EpochSchedule {
         }
     }
 
+    /// When the next durable end is due, if not every end is one.
+    pub(crate) fn durable_at(&self) -> Option<i64> {
+        match (self.trigger, self.last_durable) {
+            (TriggerKind::Continuous(interval), Some(last)) => Some(last.saturating_add(micros(interval))),
+            _ => None,
+        }
+    }
+
+    /// The epoch that starts now has a durable end.
+    pub(crate) fn ends_durably(&mut self, now: i64) {
+        self.last_durable = Some(now);
+    }
+
     /// Whether the epoch that starts now is made durable.
     pub(crate) fn kind(&mut self, now: i64) -> BarrierKind {
-        if let (TriggerKind::Continuous(interval), Some(last)) = (self.trigger, self.last_durable)
-            && now < last.saturating_add(micros(interval))
-        {
+        if self.durable_at().is_some_and(|at| now < at) {
             return BarrierKind::Light;
         }
-        self.last_durable = Some(now);
+        self.ends_durably(now);
         BarrierKind::Durable
     }
 }

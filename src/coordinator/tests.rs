@@ -6,10 +6,14 @@ use crate::task::TaskReport;
 const SECOND: i64 = 1_000_000;
 
 fn machine(trigger: TriggerKind) -> EpochMachine {
-    let mut machine = EpochMachine::new(trigger, BTreeSet::from([TaskId(0), TaskId(1)]), no_watermarks(), 0, true);
+    let mut machine = EpochMachine::new(trigger, BTreeSet::from([TaskId(0), TaskId(1)]), no_watermarks(), 0);
     assert!(machine.offsets.is_empty());
     machine.phase = Phase::Opening;
     machine
+}
+
+fn opened(offset: i64) -> Event {
+    Event::Opened(Start { offsets: vec![offset.into()], planned: None })
 }
 
 fn no_watermarks() -> WatermarkTracker {
@@ -59,7 +63,7 @@ fn an_epoch_is_planned_run_acknowledged_and_committed() {
     run(
         &mut machine,
         vec![
-            (0, Event::Opened(vec![(-1).into()]), &["ask Options"]),
+            (0, opened(-1), &["ask Options"]),
             (1, latest(4), &["plan 0 to 4"]),
             (2, Event::Planned, &[]),
             (3, ack(0, 0), &[]),
@@ -82,7 +86,7 @@ fn a_processing_time_trigger_keeps_its_rhythm_and_an_overrun_starts_the_next_at_
     run(
         &mut machine,
         vec![
-            (0, Event::Opened(vec![(-1).into()]), &["ask Options"]),
+            (0, opened(-1), &["ask Options"]),
             (1, latest(0), &["plan 0 to 0"]),
             (2, Event::Planned, &[]),
             (3, ack(0, 0), &[]),
@@ -107,7 +111,7 @@ fn available_now_goes_on_until_nothing_is_left_and_once_runs_one_epoch() {
         run(
             &mut machine,
             vec![
-                (0, Event::Opened(vec![(-1).into()]), &[limit]),
+                (0, opened(-1), &[limit]),
                 (1, latest(0), &["plan 0 to 0"]),
                 (2, Event::Planned, &[]),
                 (3, ack(0, 0), &[]),
@@ -130,7 +134,7 @@ fn a_stop_inside_an_epoch_waits_for_its_commit() {
     run(
         &mut machine,
         vec![
-            (0, Event::Opened(vec![(-1).into()]), &["ask Options"]),
+            (0, opened(-1), &["ask Options"]),
             (1, latest(0), &["plan 0 to 0"]),
             (2, Event::Planned, &[]),
             (2, Event::Stop, &[]),
@@ -147,7 +151,7 @@ fn a_drain_is_answered_when_a_look_that_began_after_it_found_nothing() {
     run(
         &mut machine,
         vec![
-            (0, Event::Opened(vec![(-1).into()]), &["ask Options"]),
+            (0, opened(-1), &["ask Options"]),
             (1, latest(-1), &["idle", "sleep until 10000000"]),
             (2, Event::Drain(7), &["ask Options"]),
             (3, latest(-1), &["idle", "drained [7]", "sleep until 10000000"]),
@@ -165,7 +169,7 @@ fn a_drain_that_comes_during_a_look_causes_another_look() {
     run(
         &mut machine,
         vec![
-            (0, Event::Opened(vec![(-1).into()]), &["ask Options"]),
+            (0, opened(-1), &["ask Options"]),
             (1, Event::Drain(1), &[]),
             (2, latest(-1), &["idle", "ask Options"]),
             (3, latest(-1), &["idle", "drained [1]"]),
@@ -179,7 +183,7 @@ fn news_that_only_a_drain_found_is_worked_on() {
     run(
         &mut machine,
         vec![
-            (0, Event::Opened(vec![(-1).into()]), &["ask Options"]),
+            (0, opened(-1), &["ask Options"]),
             (1, latest(-1), &["idle"]),
             (2, Event::Drain(1), &["ask Options"]),
             (3, latest(0), &["ask Options"]),
@@ -191,7 +195,7 @@ fn news_that_only_a_drain_found_is_worked_on() {
 #[test]
 fn sources_that_have_all_ended_end_the_query() {
     let mut machine = machine(TriggerKind::Default);
-    run(&mut machine, vec![(0, Event::Opened(vec![(-1).into()]), &["ask Options"])]);
+    run(&mut machine, vec![(0, opened(-1), &["ask Options"])]);
     let ended = Available { latest: (-1).into(), next_poll: NextPoll::Ended };
     assert_eq!(words(&machine.on(Event::Latest(vec![ended]), 1)), ["idle", "finish"]);
 }
@@ -215,8 +219,8 @@ proptest::proptest! {
         acks in proptest::collection::vec((0_u32..8, 0_u64..3), 0..60),
     ) {
         let all: BTreeSet<TaskId> = (0..tasks).map(TaskId).collect();
-        let mut machine = EpochMachine::new(TriggerKind::Default, all.clone(), no_watermarks(), 0, true);
-        machine.on(Event::Opened(vec![0.into()]), 0);
+        let mut machine = EpochMachine::new(TriggerKind::Default, all.clone(), no_watermarks(), 0);
+        machine.on(opened(0), 0);
         machine.on(latest(1), 1);
         machine.on(Event::Planned, 2);
         let mut epoch = 0;
@@ -245,7 +249,7 @@ fn timed_machine(trigger: TriggerKind) -> EpochMachine {
     let node =
         WatermarkNodeSpec { name: "watermark".to_string(), delay: Duration::from_secs(10), tasks: vec![TaskId(0)] };
     let tracker = WatermarkTracker::new(options, vec![node], 0);
-    EpochMachine::new(trigger, BTreeSet::from([TaskId(0)]), tracker, 0, true)
+    EpochMachine::new(trigger, BTreeSet::from([TaskId(0)]), tracker, 0)
 }
 
 /// An acknowledgement of a row at this time.
@@ -263,7 +267,7 @@ fn an_epoch_that_moved_the_watermark_is_followed_by_one_without_input() {
     run(
         &mut machine,
         vec![
-            (0, Event::Opened(vec![(-1).into()]), &["ask Options"]),
+            (0, opened(-1), &["ask Options"]),
             (1, latest(4), &["plan 0 to 4"]),
             (2, Event::Planned, &[]),
             (3, Event::Drain(7), &[]),
@@ -285,7 +289,7 @@ fn the_epoch_without_input_waits_for_the_trigger_and_comes_before_the_end() {
     run(
         &mut machine,
         vec![
-            (0, Event::Opened(vec![(-1).into()]), &["ask Options"]),
+            (0, opened(-1), &["ask Options"]),
             (1, latest(4), &["plan 0 to 4"]),
             (2, Event::Planned, &[]),
             (3, timed_ack(0, 60), &["commit 0"]),
@@ -298,7 +302,7 @@ fn the_epoch_without_input_waits_for_the_trigger_and_comes_before_the_end() {
     run(
         &mut machine,
         vec![
-            (0, Event::Opened(vec![(-1).into()]), &["ask Options"]),
+            (0, opened(-1), &["ask Options"]),
             (1, latest(4), &["plan 0 to 4"]),
             (2, Event::Planned, &[]),
             (3, timed_ack(0, 60), &["commit 0"]),
@@ -318,7 +322,7 @@ fn a_single_epoch_is_not_followed_by_one_without_input() {
     run(
         &mut machine,
         vec![
-            (0, Event::Opened(vec![(-1).into()]), &["ask All"]),
+            (0, opened(-1), &["ask All"]),
             (1, latest(4), &["plan 0 to 4"]),
             (2, Event::Planned, &[]),
             (3, timed_ack(0, 60), &["commit 0"]),
@@ -333,7 +337,7 @@ fn who_waits_for_everything_does_not_wait_for_the_trigger_of_an_epoch_without_in
     run(
         &mut machine,
         vec![
-            (0, Event::Opened(vec![(-1).into()]), &["ask Options"]),
+            (0, opened(-1), &["ask Options"]),
             (1, latest(4), &["plan 0 to 4"]),
             (2, Event::Planned, &[]),
             (3, timed_ack(0, 60), &["commit 0"]),

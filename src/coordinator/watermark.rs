@@ -14,6 +14,7 @@
 
 use std::time::Duration;
 
+use crate::checkpoint::EventTimeRecord;
 use crate::operator::EventTimes;
 use crate::protocol::Watermark;
 use crate::task::{EpochAck, TaskId};
@@ -113,6 +114,29 @@ impl WatermarkTracker {
         let watermark = self.next();
         self.last_evict_ms = self.global_ms;
         watermark
+    }
+
+    /// The epoch that begins now runs again, under what it ran under before.
+    pub(crate) fn begin_epoch_under(&mut self, watermark: Watermark) {
+        self.global_ms = self.global_ms.max(watermark.evict_ms);
+        self.last_evict_ms = watermark.evict_ms;
+    }
+
+    /// What a later run needs to go on behind the epoch whose acknowledgements came last.
+    pub(crate) fn record(&self) -> EventTimeRecord {
+        EventTimeRecord {
+            global_ms: self.global_ms,
+            evicted_ms: self.last_evict_ms,
+            nodes: self.nodes.iter().map(|node| node.max_ms).collect(),
+        }
+    }
+
+    /// Goes on where another tracker stood.
+    pub(crate) fn restore(&mut self, record: &EventTimeRecord) {
+        (self.global_ms, self.last_evict_ms) = (record.global_ms, record.evicted_ms);
+        for (node, max_ms) in self.nodes.iter_mut().zip(&record.nodes) {
+            node.max_ms = *max_ms;
+        }
     }
 
     /// What the next epoch will run under.

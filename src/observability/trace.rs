@@ -22,6 +22,7 @@ use std::fmt;
 use log::Level;
 
 use super::watermark::WatermarkStatus;
+use crate::checkpoint::{CommitRecord, Compacted, StateFile};
 use crate::error::Error;
 use crate::protocol::credit::Grant;
 use crate::protocol::{BarrierKind, Epoch, Message};
@@ -89,6 +90,36 @@ pub(crate) fn static_table_loaded(path: &ActorPath, epoch: Option<Epoch>, table:
     write(Level::Info, path, epoch, "static_table_loaded", &facts);
 }
 
+/// How much state came back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct RestoredState {
+    pub(crate) files: u64,
+    pub(crate) rows: u64,
+    pub(crate) bytes: u64,
+}
+
+/// A run goes on where the commit `last` left off.
+pub(crate) fn restored(path: &ActorPath, last: &CommitRecord, state: &RestoredState, generation: u64, millis: i64) {
+    let facts: [Fact<'_>; 6] = [
+        ("commit", &last.number),
+        ("run", &generation),
+        ("state_rows", &state.rows),
+        ("files", &state.files),
+        ("bytes", &state.bytes),
+        ("ms", &millis),
+    ];
+    write(Level::Info, path, Some(last.epoch), "checkpoint_restored", &facts);
+}
+
+/// Files of an operator's state became fewer.
+pub(crate) fn compacted(path: &ActorPath, operator: &str, compacted: &Compacted) {
+    let bytes = |files: &[StateFile]| files.iter().map(|file| file.bytes).sum::<u64>();
+    let (files, before, after) = (compacted.replaced.len(), bytes(&compacted.replaced), bytes(&compacted.result));
+    let facts: [Fact<'_>; 4] =
+        [("operator", &operator), ("files", &files), ("bytes_before", &before), ("bytes_after", &after)];
+    write(Level::Debug, path, None, "state_compacted", &facts);
+}
+
 /// The query failed in this epoch.
 pub(crate) fn failed(path: &ActorPath, epoch: Epoch, error: &Error) {
     let kind = format!("{:?}", error.kind());
@@ -122,7 +153,7 @@ pub(crate) fn acked(path: &ActorPath, ack: &EpochAck) {
     let facts: [Fact<'_>; 3] = [("rows_in", &report.rows_in), ("rows_out", &report.rows_out), ("dropped", &dropped)];
     write(Level::Debug, path, Some(ack.epoch), "epoch_acked", &facts);
     if let Some(snapshot) = &ack.snapshot {
-        let rows: usize = snapshot.changed.iter().map(|(rows, _)| rows.num_rows()).sum();
+        let rows: usize = snapshot.delta.changed.iter().map(|(rows, _)| rows.num_rows()).sum();
         write(Level::Debug, path, Some(ack.epoch), "snapshot_taken", &[("rows", &rows)]);
     }
 }

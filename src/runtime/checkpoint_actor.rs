@@ -1,88 +1,372 @@
-//! The checkpoint actor: carries an epoch's commit out, in order.
+//! The checkpoint actor: keeps plans, state and decisions, in order, on the IO pool.
 //!
-//! Owns: the sinks' committers and the order of a commit. Does not own: when to commit (`coordinator`).
+//! Owns: what of a checkpoint is under way. Does not own: what is written in which order (`checkpoint::Commits`) or when epochs
+//! end (`coordinator`).
 //!
-//! 1 all tasks have acknowledged the epoch, so all rows are prepared at the sinks; 2 the sinks publish what they prepared,
-//! in the order of their nodes. A failure fails the query; what was published stays published.
+//! ```text
+//! KeepPlan ──▶ offsets/n durable ──▶ PlanKept          each on the IO pool, one after the other
+//! KeepState ─▶ one file an instance, side by side, while the epoch is still under way elsewhere
+//! CommitEpoch, once all files are there ─▶ commits/n, sinks publish ──▶ Committed; then clean-up, and compaction beside it
+//! ```
 
-use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
+use std::collections::{BTreeSet, VecDeque};
+
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
 
 use super::coordinator_actor::{CoordinatorActor, Report};
-use super::io_pool::{IoPool, contained};
+use super::io_pool::{IoPool, contained, pause};
 use super::post::post;
-use crate::connector::{Prepared, SinkCommitter};
+use super::recovery::StatefulNode;
+use super::temporary::TemporaryDirectory;
+use crate::checkpoint::{
+    Commits, Compacted, Compaction, DurableEnd, EpochEnd, EventTimeRecord, FileKind, PlannedRange, StateFile,
+    StateWriter, encode_state, persist,
+};
+use crate::connector::{Offset, Prepared};
 use crate::error::{Error, Result};
-use crate::protocol::Epoch;
+use crate::observability::trace::{self, ActorPath};
+use crate::protocol::{Epoch, Watermark};
+use crate::task::Snapshot;
 
-/// Commit an epoch: what each sink's writers prepared, sink by sink.
+/// Keep a range before it is read; answered by [`Report::PlanKept`].
+#[derive(Debug)]
+pub(super) struct KeepPlan(pub PlannedRange);
+
+/// Keep what an instance of an operator with state changed.
+#[derive(Debug)]
+pub(super) struct KeepState {
+    pub operator: usize,
+    pub instance: usize,
+    pub snapshot: Snapshot,
+}
+
+/// Commit an epoch; answered by [`Report::Committed`].
 #[derive(Debug)]
 pub(super) struct CommitEpoch {
     pub epoch: Epoch,
+    /// What each sink's writers prepared, sink by sink.
     pub prepared: Vec<Vec<Prepared>>,
+    /// Of a durable end, the offsets and the event time it commits.
+    pub durable: Option<(Vec<Offset>, EventTimeRecord)>,
 }
 
-struct Published {
-    epoch: Epoch,
-    committers: Vec<Box<dyn SinkCommitter>>,
+/// Let go of the checkpoint; answered by [`Report::Closed`].
+#[derive(Debug)]
+pub(super) struct Close {
+    /// The query ended without an error, so that nobody will want to go on from a temporary checkpoint.
+    pub is_clean: bool,
+}
+
+/// The log comes back from the IO pool.
+struct Back {
+    commits: Box<Commits>,
     result: Result<()>,
+}
+
+/// Files of an operator were written, or could not be.
+struct StateKept {
+    operator: usize,
+    result: Result<Vec<StateFile>>,
+}
+
+/// Files of an operator were made fewer, or could not be.
+struct CompactionDone {
+    operator: usize,
+    result: Result<Option<Compacted>>,
+}
+
+impl Message for KeepPlan {
+    type Result = ();
+}
+
+impl Message for KeepState {
+    type Result = ();
 }
 
 impl Message for CommitEpoch {
     type Result = ();
 }
 
-impl Message for Published {
+impl Message for Close {
     type Result = ();
 }
 
-/// Commits the epochs of one query.
+impl Message for Back {
+    type Result = ();
+}
+
+impl Message for StateKept {
+    type Result = ();
+}
+
+impl Message for CompactionDone {
+    type Result = ();
+}
+
+/// Work that needs the log.
+enum Job {
+    Plan(Box<PlannedRange>),
+    Commit(Box<EpochEnd>),
+    Adopt(Box<Compacted>),
+    Close { is_clean: bool },
+}
+
+/// The state of the epoch under way.
+struct Gathering {
+    /// Files that are being written.
+    missing: usize,
+    changes: Vec<Vec<StateFile>>,
+    failure: Option<Error>,
+    /// Waits for the missing.
+    commit: Option<CommitEpoch>,
+}
+
+impl Gathering {
+    fn new(operators: usize) -> Self {
+        Self { missing: 0, changes: vec![Vec::new(); operators], failure: None, commit: None }
+    }
+}
+
+/// What a checkpoint actor is made of.
+pub(super) struct CheckpointParts {
+    pub commits: Commits,
+    pub operators: Vec<StatefulNode>,
+    pub temporary: Option<TemporaryDirectory>,
+    pub path: ActorPath,
+    pub coordinator: Addr<CoordinatorActor>,
+    pub io: IoPool,
+}
+
+/// Keeps the checkpoint of one query.
 pub(super) struct CheckpointActor {
-    /// `None` while they are at work on the IO pool.
-    committers: Option<Vec<Box<dyn SinkCommitter>>>,
+    /// `None` while it is at work on the IO pool.
+    commits: Option<Box<Commits>>,
+    waiting: VecDeque<Job>,
+    writer: StateWriter,
+    gathering: Gathering,
+    operators: Vec<StatefulNode>,
+    /// For each operator, what its state was cleaned by.
+    evicted: Vec<Option<Watermark>>,
+    compacting: BTreeSet<usize>,
+    /// Operators whose files stay as they are.
+    uncompacted: BTreeSet<usize>,
+    temporary: Option<TemporaryDirectory>,
+    path: ActorPath,
     coordinator: Addr<CoordinatorActor>,
     io: IoPool,
 }
 
 impl CheckpointActor {
-    pub(super) fn new(
-        committers: Vec<Box<dyn SinkCommitter>>,
-        coordinator: Addr<CoordinatorActor>,
-        io: IoPool,
-    ) -> Self {
-        Self { committers: Some(committers), coordinator, io }
+    pub(super) fn new(parts: CheckpointParts) -> Self {
+        let CheckpointParts { commits, operators, temporary, path, coordinator, io } = parts;
+        Self {
+            writer: commits.log().writer(),
+            commits: Some(Box::new(commits)),
+            waiting: VecDeque::new(),
+            gathering: Gathering::new(operators.len()),
+            evicted: vec![None; operators.len()],
+            operators,
+            compacting: BTreeSet::new(),
+            uncompacted: BTreeSet::new(),
+            temporary,
+            path,
+            coordinator,
+            io,
+        }
     }
+
+    fn submit(&mut self, job: Job, ctx: &mut Context<Self>) {
+        self.waiting.push_back(job);
+        self.next_job(ctx);
+    }
+
+    fn next_job(&mut self, ctx: &mut Context<Self>) {
+        let Some(commits) = self.commits.take() else { return };
+        match self.waiting.pop_front() {
+            None => self.commits = Some(commits),
+            Some(Job::Close { is_clean }) => self.close(commits, is_clean, ctx),
+            Some(job) => self.work(job, commits, ctx),
+        }
+    }
+
+    fn work(&self, job: Job, mut commits: Box<Commits>, ctx: &Context<Self>) {
+        let (me, coordinator) = (ctx.address(), self.coordinator.clone());
+        self.io.submit(move || {
+            let result = match job {
+                Job::Plan(range) => {
+                    let keep = || persist(pause, || commits.plan((*range).clone()));
+                    post(&coordinator, Report::PlanKept(contained("keeping a plan", keep)));
+                    Ok(())
+                }
+                Job::Commit(end) => {
+                    let committed = contained("a sink's commit", || commit(&mut commits, &end));
+                    let has_grown = committed.is_ok() && end.durable.is_some();
+                    post(&coordinator, Report::Committed(end.epoch, committed));
+                    if has_grown { contained("clean-up", || commits.log_mut().clean()) } else { Ok(()) }
+                }
+                Job::Adopt(compacted) => {
+                    commits.log_mut().adopt(*compacted);
+                    Ok(())
+                }
+                Job::Close { .. } => Ok(()),
+            };
+            post(&me, Back { commits, result });
+        });
+    }
+
+    /// Dropping the log gives the checkpoint free, which must have happened when the query's end is told.
+    fn close(&mut self, commits: Box<Commits>, is_clean: bool, ctx: &mut Context<Self>) {
+        let (coordinator, temporary) = (self.coordinator.clone(), self.temporary.take());
+        self.io.submit(move || {
+            drop(commits);
+            if let Some(temporary) = temporary
+                && !is_clean
+            {
+                temporary.keep();
+            }
+            post(&coordinator, Report::Closed);
+        });
+        ctx.stop();
+    }
+
+    fn compact(&mut self, commits: &Commits, ctx: &Context<Self>) {
+        for compaction in commits.log().compactions() {
+            let operator = compaction.operator;
+            if self.uncompacted.contains(&operator) || !self.compacting.insert(operator) {
+                continue;
+            }
+            let (me, node, evicted) = (ctx.address(), self.operators[operator].clone(), self.evicted[operator]);
+            let (reader, writer) = (commits.log().reader().clone(), commits.log().writer());
+            self.io.submit(move || {
+                let run = |compaction: Compaction| compaction.run(node.fresh()?, evicted, &reader, &writer);
+                let result = contained("compaction", || run(compaction));
+                post(&me, CompactionDone { operator, result });
+            });
+        }
+    }
+
+    /// Commits the epoch that waits, once nothing of its state is missing.
+    fn commit_if_complete(&mut self, ctx: &mut Context<Self>) {
+        if self.gathering.missing > 0 || self.gathering.commit.is_none() {
+            return;
+        }
+        let gathered = std::mem::replace(&mut self.gathering, Gathering::new(self.operators.len()));
+        let Some(commit) = gathered.commit else { return };
+        if let Some(error) = gathered.failure {
+            return post(&self.coordinator, Report::Committed(commit.epoch, Err(error)));
+        }
+        let changes = gathered.changes;
+        let durable = commit.durable.map(|(to, event_time)| DurableEnd { to, event_time, changes });
+        let end = EpochEnd { epoch: commit.epoch, prepared: commit.prepared, durable };
+        self.submit(Job::Commit(Box::new(end)), ctx);
+    }
+}
+
+fn commit(commits: &mut Commits, end: &EpochEnd) -> Result<()> {
+    let decided = persist(pause, || commits.decide(end));
+    decided.map_err(|error| error.context("it was not committed, and what was before is unharmed"))?;
+    let published = persist(pause, || commits.publish(end.durable.is_some()));
+    published.map_err(|error| match end.durable {
+        Some(_) => error.context("it is committed, and the next start will publish it"),
+        None => error,
+    })
 }
 
 impl Actor for CheckpointActor {
     type Context = Context<Self>;
 }
 
-impl Handler<CommitEpoch> for CheckpointActor {
+impl Handler<KeepPlan> for CheckpointActor {
     type Result = ();
 
-    fn handle(&mut self, commit: CommitEpoch, ctx: &mut Self::Context) {
-        let Some(mut committers) = self.committers.take() else {
-            let error = Error::internal(format!("epoch {} was to be committed inside another commit", commit.epoch));
-            return post(&self.coordinator, Report::Committed(commit.epoch, Err(error)));
-        };
-        let me = ctx.address();
+    fn handle(&mut self, plan: KeepPlan, ctx: &mut Self::Context) {
+        self.submit(Job::Plan(Box::new(plan.0)), ctx);
+    }
+}
+
+impl Handler<KeepState> for CheckpointActor {
+    type Result = ();
+
+    fn handle(&mut self, state: KeepState, ctx: &mut Self::Context) {
+        let KeepState { operator, instance, snapshot } = state;
+        self.evicted[operator] = snapshot.here;
+        if snapshot.delta.changed.is_empty() {
+            return;
+        }
+        self.gathering.missing += 1;
+        let (me, writer) = (ctx.address(), self.writer.clone());
         self.io.submit(move || {
-            let result = contained("a sink's commit", || publish(&mut committers, &commit));
-            post(&me, Published { epoch: commit.epoch, committers, result });
+            let result = contained("writing state", || {
+                let encoded = encode_state(&snapshot.delta)?;
+                persist(pause, || writer.write(operator, instance, FileKind::Changes { level: 0 }, &encoded))
+            });
+            post(&me, StateKept { operator, result });
         });
     }
 }
 
-fn publish(committers: &mut [Box<dyn SinkCommitter>], commit: &CommitEpoch) -> Result<()> {
-    let sinks = committers.iter_mut().zip(&commit.prepared);
-    sinks.into_iter().try_for_each(|(committer, prepared)| committer.commit(commit.epoch, prepared))
-}
-
-impl Handler<Published> for CheckpointActor {
+impl Handler<CommitEpoch> for CheckpointActor {
     type Result = ();
 
-    fn handle(&mut self, published: Published, _: &mut Self::Context) {
-        self.committers = Some(published.committers);
-        post(&self.coordinator, Report::Committed(published.epoch, published.result));
+    fn handle(&mut self, commit: CommitEpoch, ctx: &mut Self::Context) {
+        self.gathering.commit = Some(commit);
+        self.commit_if_complete(ctx);
+    }
+}
+
+impl Handler<StateKept> for CheckpointActor {
+    type Result = ();
+
+    fn handle(&mut self, kept: StateKept, ctx: &mut Self::Context) {
+        self.gathering.missing = self.gathering.missing.saturating_sub(1);
+        match kept.result {
+            Ok(files) => self.gathering.changes[kept.operator].extend(files),
+            Err(error) => self.gathering.failure = Some(error),
+        }
+        self.commit_if_complete(ctx);
+    }
+}
+
+impl Handler<CompactionDone> for CheckpointActor {
+    type Result = ();
+
+    fn handle(&mut self, done: CompactionDone, ctx: &mut Self::Context) {
+        self.compacting.remove(&done.operator);
+        let name = &self.operators[done.operator].name;
+        match done.result {
+            Ok(Some(compacted)) => {
+                trace::compacted(&self.path, name, &compacted);
+                self.submit(Job::Adopt(Box::new(compacted)), ctx);
+            }
+            Ok(None) => {
+                self.uncompacted.insert(done.operator);
+            }
+            Err(error) => {
+                log::warn!(target: "millstream::checkpoint", "files of `{name}` could not be made fewer: {error}");
+                self.uncompacted.insert(done.operator);
+            }
+        }
+    }
+}
+
+impl Handler<Back> for CheckpointActor {
+    type Result = ();
+
+    fn handle(&mut self, back: Back, ctx: &mut Self::Context) {
+        if let Err(error) = back.result {
+            log::warn!(target: "millstream::checkpoint", "old files could not be deleted: {error}");
+        }
+        self.writer = back.commits.log().writer();
+        self.compact(&back.commits, ctx);
+        self.commits = Some(back.commits);
+        self.next_job(ctx);
+    }
+}
+
+impl Handler<Close> for CheckpointActor {
+    type Result = ();
+
+    fn handle(&mut self, close: Close, ctx: &mut Self::Context) {
+        self.submit(Job::Close { is_clean: close.is_clean }, ctx);
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
 
-use super::checkpoint_actor::{CheckpointActor, CommitEpoch};
+use super::checkpoint_actor::{CheckpointActor, Close, CommitEpoch, KeepPlan, KeepState};
 use super::facts::{Facts, Roles};
 use super::io_pool::{IoPool, contained};
 use super::late_rows::LateRows;
@@ -18,10 +18,11 @@ use super::post::{post, post_to};
 use super::query_state::QueryState;
 use super::static_tables::StaticTables;
 use super::task_actor::{Abort, Begin, Finish, Inspect, SourceActor, TaskAddress};
+use crate::checkpoint::{PlannedRange, SavedSource};
 use crate::clock::Clock;
 use crate::connector::source::memory;
 use crate::connector::{Offset, ReadLimit, Source, SourceWaker};
-use crate::coordinator::{Available, Command, EpochMachine, EpochPlan, Event, FinishedEpoch};
+use crate::coordinator::{Available, Command, EpochMachine, EpochPlan, Event, FinishedEpoch, Start};
 use crate::error::{Error, Result};
 use crate::observability::{WatermarkStatus, trace};
 use crate::protocol::Epoch;
@@ -30,6 +31,9 @@ use crate::task::{BeginEpoch, EpochAck, Reader, TaskId};
 /// A task that has not reported that it is gone this long after it was told to stop is left behind: a function of the user's
 /// blocks its thread.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// With so many plans the sources save all once, so that a restart reads no more records than that.
+const SOURCE_LOG: u64 = 32;
 
 /// An epoch that gets no acknowledgement for this long is looked into.
 const STALL: Duration = Duration::from_secs(10);
@@ -45,8 +49,12 @@ pub(super) enum Report {
     Gone(TaskId),
     /// Whom a task waits for.
     Waits(TaskId, Waits),
-    /// The sinks published an epoch, or failed to.
+    /// The plan of an epoch is durable, or could not be made so.
+    PlanKept(Result<()>),
+    /// An epoch is committed and published, or failed to be.
     Committed(Epoch, Result<()>),
+    /// The checkpoint is free for others.
+    Closed,
 }
 
 /// Where a query stood when it was last looked at.
@@ -93,9 +101,17 @@ enum SourceAnswer {
     /// They know whom to wake.
     Subscribed,
     Latest(Vec<Available>),
-    Planned(Vec<Vec<Reader>>),
+    /// The readers of each source, and what it saved if the end is durable.
+    Planned(Vec<Vec<Reader>>, SavedSources),
     /// With the sources' own counts.
     Committed(Vec<BTreeMap<String, u64>>),
+}
+
+/// What the sources saved for a durable end.
+struct SavedSources {
+    saved: Vec<SavedSource>,
+    /// All there was before, too.
+    is_base: bool,
 }
 
 impl Message for Report {
@@ -122,7 +138,9 @@ pub(crate) type OnEnd = Box<dyn FnOnce(&Result<()>) + Send>;
 pub(super) struct CoordinatorParts {
     pub machine: EpochMachine,
     pub sources: Vec<Box<dyn Source>>,
-    pub initial: Vec<Offset>,
+    pub start: Start,
+    /// For each operator with state, its tasks.
+    pub states: Vec<Vec<TaskId>>,
     /// For each source, the actors of its instances.
     pub source_actors: Vec<Vec<Addr<SourceActor>>>,
     pub tasks: Vec<TaskEntry>,
@@ -149,10 +167,17 @@ pub(super) struct CoordinatorActor {
     on_end: Option<OnEnd>,
     alive: BTreeSet<TaskId>,
     plan: Option<EpochPlan>,
+    /// What the sources will read once the plan is durable.
+    planned: Vec<Vec<Reader>>,
+    plan_started: i64,
+    plan_kept_micros: Option<i64>,
     finished: Option<Box<FinishedEpoch>>,
     commit_started: i64,
     outcome: Result<()>,
     is_ending: bool,
+    is_closing: bool,
+    /// How many durable plans there were.
+    durable_plans: u64,
     was_asked_to_stop: bool,
     timer: Option<SpawnHandle>,
     waits: Vec<(TaskId, Waits)>,
@@ -170,10 +195,15 @@ impl CoordinatorActor {
             on_end: Some(on_end),
             alive,
             plan: None,
+            planned: Vec::new(),
+            plan_started: 0,
+            plan_kept_micros: None,
             finished: None,
             commit_started: 0,
             outcome: Ok(()),
             is_ending: false,
+            is_closing: false,
+            durable_plans: 0,
             was_asked_to_stop: false,
             timer: None,
             waits: Vec::new(),
@@ -237,13 +267,18 @@ impl CoordinatorActor {
         // Where order matters, one reader keeps it: rows of several would meet in any order behind the next exchange.
         let readers = |actors: &Vec<_>| if self.parts.reads_in_order { 1 } else { actors.len() };
         let instances: Vec<usize> = self.parts.source_actors.iter().map(readers).collect();
-        let (from, to, epoch) = (plan.from.clone(), plan.to.clone(), plan.barrier.epoch);
+        let EpochPlan { from, to, span, is_replay, .. } = plan.clone();
+        let epoch = plan.barrier.epoch;
+        let span = span.filter(|_| !is_replay);
+        let saves_base = self.durable_plans.is_multiple_of(SOURCE_LOG);
+        self.durable_plans += u64::from(span.is_some());
         self.plan = Some(plan);
         let (statics, clock) = (Arc::clone(&self.parts.statics), Arc::clone(&self.parts.clock));
         let path = self.parts.facts.path.clone();
         self.with_sources(ctx, move |sources| {
             statics.refresh(&path, Some(epoch), clock.as_ref())?;
             let mut planned = Vec::new();
+            let mut saved = Vec::new();
             for (index, source) in sources.iter_mut().enumerate() {
                 let readers = if from[index] == to[index] {
                     Vec::new()
@@ -251,14 +286,45 @@ impl CoordinatorActor {
                     source.plan(&from[index], &to[index], instances[index])?
                 };
                 planned.push(readers.into_iter().map(Reader).collect());
+                if let Some(span) = &span {
+                    let from = &span.from[index];
+                    let base = if saves_base { source.save_all(from)? } else { None };
+                    let range = if *from == to[index] { None } else { source.save(from, &to[index])? };
+                    saved.push(SavedSource { base, range });
+                }
             }
-            Ok(SourceAnswer::Planned(planned))
+            Ok(SourceAnswer::Planned(planned, SavedSources { saved, is_base: saves_base }))
         });
     }
 
-    /// Begins the planned epoch at every instance of every source.
-    fn begin(&mut self, planned: Vec<Vec<Reader>>, ctx: &mut Context<Self>) {
+    /// The sources are ready: a durable end needs a durable plan first, unless an earlier run made it.
+    fn planned(&mut self, planned: Vec<Vec<Reader>>, saved: SavedSources, ctx: &mut Context<Self>) {
         let Some(plan) = &self.plan else { return };
+        self.planned = planned;
+        self.plan_kept_micros = None;
+        match &plan.span {
+            Some(span) if !plan.is_replay => {
+                let range = PlannedRange {
+                    epoch: plan.barrier.epoch,
+                    from: span.from.clone(),
+                    to: plan.to.clone(),
+                    has_data: span.has_data,
+                    watermark: span.time.query,
+                    processing_micros: span.time.processing_micros,
+                    saved: saved.saved,
+                    is_base: saved.is_base,
+                };
+                self.plan_started = self.now();
+                post(&self.parts.checkpoint, KeepPlan(range));
+            }
+            _ => self.begin(ctx),
+        }
+    }
+
+    /// Begins the planned epoch at every instance of every source.
+    fn begin(&mut self, ctx: &mut Context<Self>) {
+        let Some(plan) = &self.plan else { return };
+        let planned = std::mem::take(&mut self.planned);
         for (actors, readers) in self.parts.source_actors.iter().zip(planned) {
             let mut shares: Vec<Vec<Reader>> = actors.iter().map(|_| Vec::new()).collect();
             for (index, reader) in readers.into_iter().enumerate() {
@@ -279,8 +345,20 @@ impl CoordinatorActor {
                 prepared[sink].push(part);
             }
         }
-        post(&self.parts.checkpoint, CommitEpoch { epoch: epoch.plan.barrier.epoch, prepared });
+        let plan = &epoch.plan;
+        let durable = plan.span.as_ref().map(|_| (plan.to.clone(), self.parts.machine.watermarks().record()));
+        post(&self.parts.checkpoint, CommitEpoch { epoch: plan.barrier.epoch, prepared, durable });
         self.finished = Some(epoch);
+    }
+
+    /// What an operator changed is written while others are still at work.
+    fn keep_state(&mut self, ack: &mut EpochAck) {
+        let Some(snapshot) = ack.snapshot.take() else { return };
+        let place = |tasks: &Vec<TaskId>| tasks.iter().position(|task| *task == ack.task);
+        let found = self.parts.states.iter().enumerate().find_map(|(operator, tasks)| Some((operator, place(tasks)?)));
+        if let Some((operator, instance)) = found {
+            post(&self.parts.checkpoint, KeepState { operator, instance, snapshot });
+        }
     }
 
     fn committed(&mut self, ctx: &mut Context<Self>) {
@@ -293,7 +371,7 @@ impl CoordinatorActor {
             if let Err(error) = late_rows.add(plan.barrier.epoch, dropped) {
                 log::warn!(target: "millstream::runtime", "late rows could not be kept: {error}");
             }
-            for (source, through) in sources.iter_mut().zip(&plan.to) {
+            for (source, through) in sources.iter_mut().zip(&plan.to).filter(|_| plan.span.is_some()) {
                 if let Err(error) = source.commit(through) {
                     log::warn!(target: "millstream::runtime", "{} could not note a commit: {error}", source.description());
                 }
@@ -308,6 +386,7 @@ impl CoordinatorActor {
             let now = self.now();
             trace::epoch(&self.parts.facts.path, epoch.plan.barrier.epoch, "epoch_committed");
             epoch.durations.insert("commitOffsets", now - self.commit_started);
+            epoch.durations.extend(self.plan_kept_micros.map(|micros| ("walCommit", micros)));
             let watermark = self.show_watermark(epoch.plan.barrier.epoch, now);
             if let Some(warning) = self.parts.facts.late_warning(&epoch, &self.parts.roles, now) {
                 trace::late_rows(&self.parts.facts.path, epoch.plan.barrier.epoch, &warning);
@@ -403,14 +482,22 @@ impl CoordinatorActor {
             let left: Vec<String> = me.alive.iter().map(|task| me.task_name(*task)).collect();
             let story = format!("{} did not stop", left.join(", "));
             trace::stalled(&me.parts.facts.path, me.parts.machine.epoch(), &story);
-            me.publish_end(ctx);
+            me.let_go(ctx);
         });
         self.end_when_all_are_gone(ctx);
     }
 
     fn end_when_all_are_gone(&mut self, ctx: &mut Context<Self>) {
         if self.is_ending && self.alive.is_empty() {
-            self.publish_end(ctx);
+            self.let_go(ctx);
+        }
+    }
+
+    /// Lets the checkpoint go, so that whoever hears of the query's end can start another on it.
+    fn let_go(&mut self, ctx: &mut Context<Self>) {
+        if !std::mem::replace(&mut self.is_closing, true) {
+            post(&self.parts.checkpoint, Close { is_clean: self.outcome.is_ok() });
+            ctx.run_later(GRACE, |me, ctx| me.publish_end(ctx));
         }
     }
 
@@ -528,7 +615,10 @@ impl Handler<Report> for CoordinatorActor {
 
     fn handle(&mut self, report: Report, ctx: &mut Self::Context) {
         match report {
-            Report::Ack(ack) => self.tell_machine(Event::Acked(ack), ctx),
+            Report::Ack(mut ack) => {
+                self.keep_state(&mut ack);
+                self.tell_machine(Event::Acked(ack), ctx);
+            }
             Report::Fault(task, error) => {
                 let context = format!("epoch {}, actor {}", self.parts.machine.epoch(), self.task_name(task));
                 self.end(Err(error.context(context)), ctx);
@@ -542,6 +632,14 @@ impl Handler<Report> for CoordinatorActor {
                 self.end_when_all_are_gone(ctx);
             }
             Report::Waits(task, waits) => self.waits.push((task, waits)),
+            Report::PlanKept(Ok(())) => {
+                self.plan_kept_micros = Some(self.now() - self.plan_started);
+                self.begin(ctx);
+            }
+            Report::PlanKept(Err(error)) => {
+                self.end(Err(error.context("the checkpoint could not keep the plan of an epoch")), ctx);
+            }
+            Report::Closed => self.publish_end(ctx),
             Report::Committed(epoch, result) => match result {
                 Ok(()) => self.committed(ctx),
                 Err(error) => self.end(Err(error.context(format!("commit of epoch {epoch}"))), ctx),
@@ -564,10 +662,10 @@ impl Handler<SourcesBack> for CoordinatorActor {
                 self.tell_machine(Event::Latest(available), ctx);
             }
             Ok(SourceAnswer::Subscribed) => {
-                let initial = std::mem::take(&mut self.parts.initial);
-                self.tell_machine(Event::Opened(initial), ctx);
+                let start = std::mem::take(&mut self.parts.start);
+                self.tell_machine(Event::Opened(start), ctx);
             }
-            Ok(SourceAnswer::Planned(planned)) => self.begin(planned, ctx),
+            Ok(SourceAnswer::Planned(planned, saved)) => self.planned(planned, saved, ctx),
             Ok(SourceAnswer::Committed(metrics)) => self.epoch_done(metrics, ctx),
             Err(error) => self.end(Err(error), ctx),
         }

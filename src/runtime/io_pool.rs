@@ -82,6 +82,15 @@ impl IoPool {
     }
 }
 
+/// Waits before another try of something outside that failed; for threads of the pool only.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "there is no event to wait for: a disk or a network does not tell when it is well"
+)]
+pub(crate) fn pause(length: Duration) {
+    thread::sleep(length);
+}
+
 /// Runs `work` and turns a panic into an error that says what it was doing.
 pub(crate) fn contained<T>(doing: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {

@@ -2,13 +2,14 @@
 //!
 //! Owns: the numbered steps of a start (see `runtime`). What can fail fails here, on the caller's thread.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, AsyncContext, Context};
 use uuid::Uuid;
 
-use super::checkpoint_actor::CheckpointActor;
+use super::checkpoint_actor::{CheckpointActor, CheckpointParts};
 use super::coordinator_actor::{CoordinatorActor, CoordinatorParts, OnEnd, Request, TaskEntry};
 use super::engine::Engine;
 use super::facts::{Facts, LateWarning, Roles};
@@ -17,23 +18,41 @@ use super::late_rows::LateRows;
 use super::listeners::ListenerBus;
 use super::post::{post, post_to};
 use super::query_state::QueryState;
+use super::recovery::{StatefulNode, plan_record, restore, stateful_nodes};
 use super::static_tables::StaticTables;
 use super::task_actor::{
     OperatorActor, SinkActor, SourceActor, TaskActor, TaskAddress, TaskContext, Wire, operator_address, sink_address,
     source_address,
 };
+use super::temporary::TemporaryDirectory;
+use crate::checkpoint::{
+    CheckpointLog, Commits, EventTimeRecord, Found, OffsetsRecord, Opening, PlanRecord, SinkEnd, offsets_from_text,
+};
 use crate::clock::Clock;
 use crate::connector::source::memory;
-use crate::connector::{Offset, Sink, SinkCommitter, SinkContext, SinkWriter, Source};
-use crate::coordinator::{EpochMachine, TriggerKind, WatermarkNodeSpec, WatermarkOptions, WatermarkTracker};
+use crate::connector::{Sink, SinkContext, Source};
+use crate::coordinator::{
+    EpochMachine, EpochPlan, Span, Start, TriggerKind, WatermarkNodeSpec, WatermarkOptions, WatermarkTracker,
+};
 use crate::error::Result;
-use crate::observability::trace::ActorPath;
+use crate::observability::trace::{self, ActorPath};
 use crate::operator::{Checked, Exchange, Operator, OperatorContext};
 use crate::plan::execution::{ExecutionGraph, TaskKind, TaskSpec};
 use crate::plan::topology::{NodeKind, Topology};
 use crate::protocol::credit::Window;
+use crate::protocol::{Barrier, BarrierKind, Epoch};
+use crate::store::CheckpointStore;
 use crate::task::{OperatorTask, SinkTask, SourceTask, TaskId};
 use crate::types::user_schema;
+
+/// Where a query keeps its checkpoint.
+pub(crate) struct CheckpointOptions {
+    pub(crate) store: Arc<dyn CheckpointStore>,
+    /// Set if the user named no place.
+    pub(crate) temporary: Option<TemporaryDirectory>,
+    /// How many commits to keep.
+    pub(crate) retain: usize,
+}
 
 /// What a query runs under.
 pub(crate) struct LaunchOptions {
@@ -43,6 +62,7 @@ pub(crate) struct LaunchOptions {
     pub(crate) trigger: TriggerKind,
     pub(crate) parallelism: usize,
     pub(crate) watermarks: WatermarkOptions,
+    pub(crate) checkpoint: CheckpointOptions,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) listeners: ListenerBus,
     /// Called once, when the query is over.
@@ -75,26 +95,35 @@ enum Work {
 /// Starts a query.
 ///
 /// # Errors
-/// When a source, sink or operator cannot be opened; nothing runs then.
+/// When a source, sink or operator cannot be opened, or the checkpoint is of another query or not to be had; nothing runs then.
 pub(crate) fn launch(
     topology: &Topology,
-    options: LaunchOptions,
+    mut options: LaunchOptions,
     state: Arc<QueryState>,
 ) -> Result<(QueryControl, Arc<LateRows>)> {
     let engine = Engine::get()?;
     let graph = ExecutionGraph::new(topology, options.parallelism, Window::default());
-    let mut sources = open_sources(topology)?;
-    let initial =
-        contained("a source", || sources.iter_mut().map(|source| source.initial()).collect::<Result<Vec<_>>>())?;
-    if options.trigger == TriggerKind::AvailableNow {
-        let _none_are_added = memory::hold_additions();
-        contained("a source", || sources.iter_mut().zip(&initial).try_for_each(|(source, from)| source.fix_end(from)))?;
-    }
     let statics = Arc::new(StaticTables::of(topology));
+    let mut operators = prepare_operators(topology, &graph, &statics)?;
+    let stateful = stateful_nodes(topology, &graph, &operators);
+    let nodes = watermark_nodes(topology, &graph);
+    let plan = plan_record(topology, &stateful, &nodes, options.watermarks.policy);
+    let (log, found) = CheckpointLog::open(Arc::clone(&options.checkpoint.store), opening(plan, &options))?;
+    options.id = Uuid::from_u128(log.id());
+    let (sources, start) = open_sources_at(topology, &found, &options)?;
     statics.refresh(&coordinator_path(topology, &options), None, options.clock.as_ref())?;
-    let committers = open_committers(topology, &options)?;
-    let prepared = graph.tasks.iter().map(|task| prepare(topology, task, &options, &statics));
-    let work = prepared.collect::<Result<Vec<_>>>()?;
+    let next = found.last().map_or(0, |last| last.epoch + 1);
+    let place = RunPlace {
+        generation: log.generation(),
+        first_epoch: start.planned.as_ref().map_or(next, |plan| plan.barrier.epoch),
+    };
+    let ends = open_committers(topology, &options, &place)?;
+    let mut writers = open_writers(topology, &graph, &options, &place)?;
+    let mut commits = Commits::new(log, ends);
+    contained("a sink's recovery", || commits.recover(&found))?;
+    restore_state(topology, &options, &found, &commits, &stateful, &mut operators)?;
+    let work = graph.tasks.iter().map(|task| work_of(task, &mut operators, &mut writers));
+    let work = work.collect::<Result<Vec<_>>>()?;
     let late_rows = Arc::new(LateRows::of(topology, &graph));
     let launch = Launch {
         topology,
@@ -105,10 +134,89 @@ pub(crate) fn launch(
         state,
         engine,
         sources,
-        initial,
-        committers,
+        start,
+        first_epoch: place.first_epoch,
+        event_time: found.last().map(|last| last.event_time.clone()),
+        nodes,
+        stateful,
+        commits,
     };
     Ok((launch.start(work), late_rows))
+}
+
+fn opening(plan: PlanRecord, options: &LaunchOptions) -> Opening {
+    Opening {
+        new_id: options.id.as_u128(),
+        host: host(),
+        pid: std::process::id(),
+        started_micros: options.clock.now_micros(),
+        plan,
+        retain: options.checkpoint.retain,
+    }
+}
+
+/// The name of this machine, where it says one.
+fn host() -> String {
+    let named = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let named = named.or_else(|| std::env::var("HOSTNAME").ok()).or_else(|| std::env::var("COMPUTERNAME").ok());
+    named.map_or_else(|| "unknown".to_string(), |name| name.trim().to_string())
+}
+
+/// Which run of a checkpoint this is.
+struct RunPlace {
+    generation: u64,
+    first_epoch: Epoch,
+}
+
+/// Opens the sources where the checkpoint left them.
+fn open_sources_at(
+    topology: &Topology,
+    found: &Found,
+    options: &LaunchOptions,
+) -> Result<(Vec<Box<dyn Source>>, Start)> {
+    let mut sources = open_sources(topology)?;
+    let initial =
+        contained("a source", || sources.iter_mut().map(|source| source.initial()).collect::<Result<Vec<_>>>())?;
+    for (source, saved) in sources.iter_mut().zip(&found.saved) {
+        contained("a source", || saved.iter().try_for_each(|saved| source.restore(saved)))?;
+    }
+    let offsets = match (found.last(), &found.planned) {
+        (Some(last), _) => offsets_from_text(&last.to)?,
+        (None, Some(planned)) => offsets_from_text(&planned.from)?,
+        (None, None) => initial,
+    };
+    let planned = found.planned.as_ref().map(replay).transpose()?.map(Box::new);
+    if options.trigger == TriggerKind::AvailableNow {
+        let _none_are_added = memory::hold_additions();
+        let from = planned.as_ref().map_or(&offsets, |plan| &plan.to);
+        contained("a source", || sources.iter_mut().zip(from).try_for_each(|(source, from)| source.fix_end(from)))?;
+    }
+    Ok((sources, Start { offsets, planned }))
+}
+
+/// The epoch that an earlier run planned and did not commit.
+fn replay(planned: &OffsetsRecord) -> Result<EpochPlan> {
+    let (from, to) = (offsets_from_text(&planned.from)?, offsets_from_text(&planned.to)?);
+    let (time, has_data) = (planned.time(None), planned.has_data);
+    let barrier = Barrier { epoch: planned.epoch, kind: BarrierKind::Durable, has_data };
+    let span = Some(Span { from: from.clone(), time, has_data });
+    Ok(EpochPlan { barrier, time, from, to, span, is_replay: true })
+}
+
+fn restore_state(
+    topology: &Topology,
+    options: &LaunchOptions,
+    found: &Found,
+    commits: &Commits,
+    stateful: &[StatefulNode],
+    operators: &mut BTreeMap<TaskId, OperatorTask>,
+) -> Result<()> {
+    let Some(last) = found.last() else { return Ok(()) };
+    let started = options.clock.now_micros();
+    let restored = restore(commits.log().reader(), &last.operators, stateful, operators)?;
+    let millis = (options.clock.now_micros() - started) / 1000;
+    trace::restored(&coordinator_path(topology, options), last, &restored, commits.log().generation(), millis);
+    Ok(())
 }
 
 /// Who speaks for the whole query in the log.
@@ -127,11 +235,22 @@ fn open_sources(topology: &Topology) -> Result<Vec<Box<dyn Source>>> {
     Ok(sources)
 }
 
-/// Without a checkpoint every run is one of its own, so its id stands for the checkpoint.
-fn sink_context(topology: &Topology, node: usize, options: &LaunchOptions, instance: usize) -> SinkContext {
+fn sink_context(
+    topology: &Topology,
+    node: usize,
+    options: &LaunchOptions,
+    place: &RunPlace,
+    instance: usize,
+) -> SinkContext {
     let schema = Arc::new(user_schema(&topology.nodes()[node].schema));
     let query = options.name.clone().unwrap_or_else(|| options.id.to_string());
-    SinkContext { instance, checkpoint: options.id, ..SinkContext::new(query, topology.output_mode(), schema) }
+    SinkContext {
+        instance,
+        checkpoint: options.id,
+        generation: place.generation,
+        first_epoch: place.first_epoch,
+        ..SinkContext::new(query, topology.output_mode(), schema)
+    }
 }
 
 fn sinks(topology: &Topology) -> impl Iterator<Item = (usize, &Arc<dyn Sink>)> {
@@ -141,32 +260,64 @@ fn sinks(topology: &Topology) -> impl Iterator<Item = (usize, &Arc<dyn Sink>)> {
     })
 }
 
-fn open_committers(topology: &Topology, options: &LaunchOptions) -> Result<Vec<Box<dyn SinkCommitter>>> {
-    sinks(topology).map(|(node, sink)| sink.committer(&sink_context(topology, node, options, 0))).collect()
+fn open_committers(topology: &Topology, options: &LaunchOptions, place: &RunPlace) -> Result<Vec<SinkEnd>> {
+    let open = |(node, sink): (usize, &Arc<dyn Sink>)| {
+        let committer = sink.committer(&sink_context(topology, node, options, place, 0))?;
+        Ok(SinkEnd::new(committer, sink.guarantee()))
+    };
+    sinks(topology).map(open).collect()
 }
 
-/// Makes the work of one task.
-fn prepare(topology: &Topology, spec: &TaskSpec, options: &LaunchOptions, statics: &StaticTables) -> Result<Work> {
-    let node = match &spec.kind {
-        TaskKind::Exchange { columns, receivers, .. } => {
-            let exchange = Box::new(Exchange::new(columns.clone(), *receivers));
-            return prepare_operator(exchange, spec).map(Work::Operator);
-        }
-        TaskKind::Node(node) => *node,
-    };
-    match &topology.nodes()[node.index()].kind {
-        NodeKind::Source(_) => Ok(Work::Source(SourceTask::new(spec.id, &spec.wiring))),
-        NodeKind::Operator(operator) => {
-            let mut operator = operator.instance();
-            statics.share(node.index(), operator.as_mut());
-            prepare_operator(operator, spec).map(Work::Operator)
-        }
-        NodeKind::Sink(sink) => {
-            let context = sink_context(topology, node.index(), options, spec.instance);
-            let writer: Box<dyn SinkWriter> = sink.open(&context)?;
-            Ok(Work::Sink(SinkTask::new(spec.id, writer, &spec.wiring, 0)))
+fn open_writers(
+    topology: &Topology,
+    graph: &ExecutionGraph,
+    options: &LaunchOptions,
+    place: &RunPlace,
+) -> Result<BTreeMap<TaskId, SinkTask>> {
+    let mut writers = BTreeMap::new();
+    for (node, sink) in sinks(topology) {
+        for task in graph.instances(node) {
+            let writer = sink.open(&sink_context(topology, node, options, place, task.instance))?;
+            let mode = topology.output_mode();
+            writers.insert(task.id, SinkTask::new(task.id, writer, &task.wiring, place.first_epoch, mode));
         }
     }
+    Ok(writers)
+}
+
+/// Opens the operators and exchanges.
+pub(crate) fn prepare_operators(
+    topology: &Topology,
+    graph: &ExecutionGraph,
+    statics: &StaticTables,
+) -> Result<BTreeMap<TaskId, OperatorTask>> {
+    let mut operators = BTreeMap::new();
+    for spec in &graph.tasks {
+        let operator: Box<dyn Operator> = match &spec.kind {
+            TaskKind::Exchange { columns, receivers, .. } => Box::new(Exchange::new(columns.clone(), *receivers)),
+            TaskKind::Node(node) => match &topology.nodes()[node.index()].kind {
+                NodeKind::Operator(factory) => {
+                    let mut operator = factory.instance();
+                    statics.share(node.index(), operator.as_mut());
+                    operator
+                }
+                NodeKind::Source(_) | NodeKind::Sink(_) => continue,
+            },
+        };
+        operators.insert(spec.id, prepare_operator(operator, spec)?);
+    }
+    Ok(operators)
+}
+
+/// What the actor of a task will do: what was opened for it, or reading.
+fn work_of(
+    spec: &TaskSpec,
+    operators: &mut BTreeMap<TaskId, OperatorTask>,
+    writers: &mut BTreeMap<TaskId, SinkTask>,
+) -> Result<Work> {
+    let operator = operators.remove(&spec.id).map(Work::Operator);
+    let work = operator.or_else(|| writers.remove(&spec.id).map(Work::Sink));
+    Ok(work.unwrap_or_else(|| Work::Source(SourceTask::new(spec.id, &spec.wiring))))
 }
 
 /// Opens an operator behind its law-checking wrapper.
@@ -192,15 +343,20 @@ struct Launch<'a> {
     state: Arc<QueryState>,
     engine: &'static Engine,
     sources: Vec<Box<dyn Source>>,
-    initial: Vec<Offset>,
-    committers: Vec<Box<dyn SinkCommitter>>,
+    start: Start,
+    first_epoch: Epoch,
+    event_time: Option<EventTimeRecord>,
+    nodes: Vec<WatermarkNodeSpec>,
+    stateful: Vec<StatefulNode>,
+    commits: Commits,
 }
 
 impl Launch<'_> {
     /// Starts the actors. The coordinator's actor is made inside its own context, because the others need its address and
     /// it needs theirs.
     fn start(self, work: Vec<Work>) -> QueryControl {
-        let Self { topology, graph, options, late_rows, statics, state, engine, sources, initial, committers } = self;
+        let Self { topology, graph, options, late_rows, statics, state, engine, sources, start, .. } = self;
+        let Self { first_epoch, event_time, nodes, stateful, commits, .. } = self;
         let path = coordinator_path(topology, &options);
         let query = path.query.clone();
         let roles = roles(topology, graph);
@@ -212,34 +368,47 @@ impl Launch<'_> {
             sources: sources.iter().map(|source| source.description()).collect(),
             sink: sinks(topology).map(|(_, sink)| sink.description()).collect::<Vec<_>>().join(", "),
             started_micros: options.clock.now_micros(),
-            latest: initial.clone(),
+            latest: start.offsets.clone(),
             last_idle: options.clock.now_micros(),
             last_epoch: None,
             late: LateWarning::default(),
         };
-        let nodes = watermark_nodes(topology, graph);
         let mut watermarks = options.watermarks.clone();
         watermarks.no_data_epochs &= topology.uses_watermark();
         let now = options.clock.now_micros();
-        let tracker = WatermarkTracker::new(watermarks, nodes, now);
+        let mut tracker = WatermarkTracker::new(watermarks, nodes, now);
+        if let Some(event_time) = &event_time {
+            tracker.restore(event_time);
+        }
         if tracker.has_nodes() {
             state.set_watermark(Facts::watermark_status(&tracker, now));
         }
-        let machine = EpochMachine::new(options.trigger, graph.ids().collect(), tracker, 0, false);
+        let machine = EpochMachine::new(options.trigger, graph.ids().collect(), tracker, first_epoch);
         let reads_in_order = topology.depends_on_order();
         let specs: Vec<(TaskSpec, Work)> = graph.tasks.iter().cloned().zip(work).collect();
         let (clock, listeners, on_end) = (options.clock, options.listeners, options.on_end);
         let place = engine.next_place();
+        let temporary = options.checkpoint.temporary;
         let make = move |ctx: &mut Context<CoordinatorActor>| {
             let me = ctx.address();
             let clock_listener = me.clone();
             clock.subscribe(Box::new(move || post(&clock_listener, Request::ClockMoved)));
             let started = start_tasks(specs, &query, place, engine, &me);
-            let checkpoint = CheckpointActor::new(committers, me, engine.io().clone()).start();
+            let states = stateful.iter().map(|node| node.tasks.clone()).collect();
+            let checkpoint = CheckpointActor::new(CheckpointParts {
+                commits,
+                operators: stateful,
+                temporary,
+                path: ActorPath::new(&query, "checkpoint", 0),
+                coordinator: me,
+                io: engine.io().clone(),
+            });
+            let checkpoint = checkpoint.start();
             CoordinatorActor::new(CoordinatorParts {
                 machine,
                 sources,
-                initial,
+                start,
+                states,
                 source_actors: started.source_actors(&roles),
                 tasks: started.entries,
                 roles,

@@ -23,7 +23,7 @@ use crate::connector::Prepared;
 use crate::error::{Error, Result};
 use crate::operator::{DroppedRows, OperatorStats};
 use crate::protocol::credit::{Grant, Window};
-use crate::protocol::{Barrier, Epoch, EpochTime, Message};
+use crate::protocol::{Barrier, Epoch, EpochTime, Message, Watermark};
 use crate::state::StateDelta;
 
 pub(crate) use operator_task::OperatorTask;
@@ -156,6 +156,15 @@ impl TaskReport {
     }
 }
 
+/// What an operator changed since the last durable barrier.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    /// The rows.
+    pub delta: StateDelta,
+    /// The watermark of the epoch, by which the state was cleaned.
+    pub here: Option<Watermark>,
+}
+
 /// A task's word that its part of an epoch is done.
 #[derive(Debug)]
 pub(crate) struct EpochAck {
@@ -166,7 +175,7 @@ pub(crate) struct EpochAck {
     /// What was done.
     pub report: TaskReport,
     /// The operator's state changes, at a durable barrier.
-    pub snapshot: Option<StateDelta>,
+    pub snapshot: Option<Snapshot>,
     /// What a sink writer prepared.
     pub prepared: Option<Prepared>,
 }

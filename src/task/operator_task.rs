@@ -2,13 +2,14 @@
 
 use std::mem;
 
-use super::{Effect, EpochAck, InputChannel, Peer, Progress, TaskId, TaskReport, Wiring};
+use super::{Effect, EpochAck, InputChannel, Peer, Progress, Snapshot, TaskId, TaskReport, Wiring};
 use crate::error::Result;
 use crate::operator::{Barrier, BarrierKind, Checked, EpochTime, Flow, Operator, Output};
-use crate::protocol::Message;
 use crate::protocol::credit::{CreditLedger, Grant};
 use crate::protocol::gate::{Input, InputGate};
 use crate::protocol::outbox::Outbox;
+use crate::protocol::{Message, Watermark};
+use crate::state::StatePart;
 
 /// What the operator is in the middle of.
 #[derive(Debug, Default)]
@@ -34,6 +35,8 @@ pub(crate) struct OperatorTask {
     outputs: Vec<Peer>,
     work: Work,
     report: TaskReport,
+    /// The watermark of the epoch under way.
+    here: Option<Watermark>,
 }
 
 impl OperatorTask {
@@ -49,7 +52,18 @@ impl OperatorTask {
             outputs: wiring.peers(),
             work: Work::None,
             report: TaskReport::default(),
+            here: None,
         }
+    }
+
+    /// What the operator's state means, if it has one.
+    pub(crate) fn state_identity(&self) -> Option<String> {
+        self.operator.state_identity()
+    }
+
+    /// State of an earlier run, before the first epoch.
+    pub(crate) fn restore(&mut self, part: StatePart) -> Result<()> {
+        self.operator.restore(part)
     }
 
     #[cfg(test)]
@@ -120,6 +134,7 @@ impl OperatorTask {
     }
 
     fn open(&mut self, time: EpochTime, output: &mut Output) -> Result<()> {
+        self.here = time.here;
         let here = self.operator.on_watermark(time, output)?;
         self.outbox.broadcast(&Message::Watermark(EpochTime { here, ..time }));
         self.put_out(output)
@@ -162,6 +177,7 @@ impl OperatorTask {
             BarrierKind::Durable => self.operator.snapshot()?,
             BarrierKind::Light => None,
         };
+        let snapshot = snapshot.map(|delta| Snapshot { delta, here: self.here });
         self.outbox.broadcast(&Message::Barrier(barrier));
         self.flush(effects);
         let mut report = mem::take(&mut self.report);

@@ -9,7 +9,7 @@ use crate::connector::{Prepared, SinkWriter};
 use crate::error::{Error, Result};
 use crate::protocol::credit::CreditLedger;
 use crate::protocol::gate::{Input, InputGate};
-use crate::protocol::{Barrier, Batch, Message};
+use crate::protocol::{Barrier, Batch, Message, OutputMode};
 use crate::types::user_batch;
 
 /// The most batches one job writes, so that credit flows back while a slow sink works.
@@ -113,12 +113,22 @@ pub(crate) struct SinkTask {
     inputs: Vec<InputChannel>,
     writer: Option<OpenWriter>,
     epoch: u64,
+    /// In complete mode, an epoch without input would replace the table by nothing: the writer hears nothing of it.
+    skips_no_data: bool,
+    /// The writer does not know yet that an epoch has begun.
+    is_begin_due: bool,
     report: TaskReport,
 }
 
 impl SinkTask {
-    /// A task before its first epoch, whose number is `first_epoch`.
-    pub(crate) fn new(id: TaskId, writer: Box<dyn SinkWriter>, wiring: &Wiring, first_epoch: u64) -> Self {
+    /// A task before its first epoch, whose number is `first_epoch`, of a query in this output mode.
+    pub(crate) fn new(
+        id: TaskId,
+        writer: Box<dyn SinkWriter>,
+        wiring: &Wiring,
+        first_epoch: u64,
+        mode: OutputMode,
+    ) -> Self {
         Self {
             id,
             gate: InputGate::new(&wiring.ports()),
@@ -126,6 +136,8 @@ impl SinkTask {
             inputs: wiring.inputs.clone(),
             writer: Some(OpenWriter { writer, is_in_epoch: false }),
             epoch: first_epoch,
+            skips_no_data: mode == OutputMode::Complete,
+            is_begin_due: false,
             report: TaskReport::default(),
         }
     }
@@ -149,16 +161,20 @@ impl SinkTask {
             }
         }
         if let Some((barrier, prepared)) = done.prepared {
-            self.epoch = barrier.epoch + 1;
-            let report = mem::take(&mut self.report);
-            let prepared = Some(prepared);
-            effects.push(Effect::Ack(Box::new(EpochAck {
-                task: self.id,
-                epoch: barrier.epoch,
-                report,
-                snapshot: None,
-                prepared,
-            })));
+            self.acknowledge(barrier, Some(prepared), effects);
+        }
+    }
+
+    fn acknowledge(&mut self, barrier: Barrier, prepared: Option<Prepared>, effects: &mut Vec<Effect>) {
+        self.epoch = barrier.epoch + 1;
+        let report = mem::take(&mut self.report);
+        let ack = EpochAck { task: self.id, epoch: barrier.epoch, report, snapshot: None, prepared };
+        effects.push(Effect::Ack(Box::new(ack)));
+    }
+
+    fn begin(&mut self, steps: &mut Vec<SinkStep>) {
+        if mem::take(&mut self.is_begin_due) {
+            steps.push(SinkStep::Begin);
         }
     }
 
@@ -182,12 +198,19 @@ impl SinkTask {
         while batches < JOB_BATCHES {
             match self.gate.take()? {
                 None => break,
-                Some(Input::Open(_)) => steps.push(SinkStep::Begin),
+                Some(Input::Open(_)) => self.is_begin_due = true,
                 Some(Input::Batch { channel, batch, .. }) => {
                     batches += 1;
+                    self.begin(&mut steps);
                     steps.push(SinkStep::Write(channel, batch));
                 }
+                Some(Input::Close(barrier)) if self.is_begin_due && self.skips_no_data && !barrier.has_data => {
+                    self.is_begin_due = false;
+                    self.acknowledge(barrier, None, effects);
+                    return Ok(Progress::Worked);
+                }
                 Some(Input::Close(barrier)) => {
+                    self.begin(&mut steps);
                     steps.push(SinkStep::Prepare(barrier));
                     break;
                 }

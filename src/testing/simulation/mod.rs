@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::clock::ManualClock;
 use crate::connector::{Prepared, ReadLimit, SinkCommitter, SinkContext, Source};
 use crate::coordinator::{
-    Available, Command, EpochMachine, EpochPlan, Event, TriggerKind, WatermarkOptions, WatermarkTracker,
+    Available, Command, EpochMachine, EpochPlan, Event, Start, TriggerKind, WatermarkOptions, WatermarkTracker,
 };
 use crate::error::{Error, Result};
 use crate::observability::trace::ActorPath;
@@ -188,7 +188,7 @@ impl World {
         let nodes = crate::runtime::watermark_nodes(topology, &graph);
         let watermarks = WatermarkOptions { no_data_epochs: topology.uses_watermark(), ..WatermarkOptions::default() };
         let tracker = WatermarkTracker::new(watermarks, nodes, 0);
-        let machine = EpochMachine::new(TriggerKind::AvailableNow, graph.ids().collect(), tracker, 0, false);
+        let machine = EpochMachine::new(TriggerKind::AvailableNow, graph.ids().collect(), tracker, 0);
         let mut receivers = BTreeMap::new();
         for spec in &graph.tasks {
             for (channel, peer) in spec.wiring.outputs.iter().flatten().enumerate() {
@@ -202,7 +202,7 @@ impl World {
             runnable: BTreeSet::new(),
             io: Vec::new(),
             acks: BTreeMap::new(),
-            answers: VecDeque::from([Event::Opened(initial)]),
+            answers: VecDeque::from([Event::Opened(Start { offsets: initial, planned: None })]),
             in_flight: BTreeMap::new(),
             receivers,
             window: options.window,
@@ -378,7 +378,8 @@ impl World {
                 break;
             }
             let barrier = Barrier { epoch, kind: BarrierKind::Durable, has_data: true };
-            let plan = EpochPlan { barrier, time: EpochTime::default(), from: at, to: to.clone() };
+            let time = EpochTime::default();
+            let plan = EpochPlan { barrier, time, from: at, to: to.clone(), span: None, is_replay: false };
             for (task, begin) in self.begins(&plan)? {
                 pipeline.begins.entry(task).or_default().push_back(begin);
             }
@@ -454,7 +455,7 @@ fn task(topology: &Topology, spec: &TaskSpec, statics: &StaticTables, options: S
             NodeKind::Source(_) => return Ok(SimTask::Source(SourceTask::new(spec.id, &spec.wiring))),
             NodeKind::Sink(sink) => {
                 let writer = sink.open(&context(topology, node.index(), spec.instance))?;
-                return Ok(SimTask::Sink(SinkTask::new(spec.id, writer, &spec.wiring, 0)));
+                return Ok(SimTask::Sink(SinkTask::new(spec.id, writer, &spec.wiring, 0, topology.output_mode())));
             }
             NodeKind::Operator(factory) => {
                 let mut operator = factory.instance();

@@ -1,0 +1,176 @@
+//! Many small files of state become few.
+//!
+//! Owns: which files, and how. Does not own: when there is time for it (`runtime`), or what a row of state means: an operator of
+//! its own takes the files back and hands the state out again.
+//!
+//! Rows that the watermark has made final go on the way. Two kinds of choice are right whatever the operator, because later
+//! files only add to what their own instance wrote before: files of one instance of one run that follow each other, and all
+//! files up to some commit.
+//!
+//! Cost: a change is written once for each factor of [`FAN_IN`] files (log-structured merge trees, O'Neil et al. 1996), and the
+//! whole state again when the changes outweigh it, so a bounded number of times for each byte that changed.
+
+use super::log::StateWriter;
+use super::reader::CheckpointReader;
+use super::records::{FileKind, StateFile};
+use super::state_file;
+use crate::error::Result;
+use crate::operator::{EpochTime, Operator, Output};
+use crate::protocol::Watermark;
+use crate::state::StatePart;
+
+/// So many files of one level become one of the next.
+const FAN_IN: usize = 16;
+
+/// So many files of older runs are enough to write the whole state anew.
+const OLD_FILES: usize = 64;
+
+/// Files to be made one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Compaction {
+    pub(crate) operator: usize,
+    pub(crate) instance: usize,
+    pub(crate) files: Vec<StateFile>,
+    pub(crate) kind: FileKind,
+}
+
+/// Files and what took their place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Compacted {
+    pub(crate) operator: usize,
+    pub(crate) replaced: Vec<StateFile>,
+    pub(crate) result: Vec<StateFile>,
+}
+
+impl Compaction {
+    /// What to do about the files of an operator, in order; nothing if they are few enough.
+    pub(crate) fn choose(operator: usize, files: &[StateFile], generation: u64, is_by_key: bool) -> Option<Self> {
+        if is_by_key {
+            return Self::of_part(operator, 0, files.to_vec(), generation);
+        }
+        // Rows of such an operator stay with their instance.
+        let instances = files.iter().map(|file| file.instance).max().map_or(0, |last| last + 1);
+        (0..instances).find_map(|instance| {
+            let own = files.iter().filter(|file| file.instance == instance).cloned().collect();
+            Self::of_part(operator, instance as usize, own, generation)
+        })
+    }
+
+    fn of_part(operator: usize, instance: usize, files: Vec<StateFile>, generation: u64) -> Option<Self> {
+        let bytes = |is_base: bool| -> u64 {
+            files.iter().filter(|file| (file.kind == FileKind::Base) == is_base).map(|file| file.bytes).sum()
+        };
+        let changes = files.iter().filter(|file| file.kind != FileKind::Base);
+        let old = changes.clone().filter(|file| file.generation != generation).count();
+        if old >= OLD_FILES || changes.count() >= FAN_IN && bytes(false) > bytes(true) {
+            return Some(Self { operator, instance, files, kind: FileKind::Base });
+        }
+        let mut runs: Vec<(u32, u8, Vec<&StateFile>)> = Vec::new();
+        for file in files.iter().filter(|file| file.generation == generation) {
+            let FileKind::Changes { level } = file.kind else { continue };
+            match runs.iter_mut().find(|(instance, of, _)| (*instance, *of) == (file.instance, level)) {
+                Some((_, _, run)) => run.push(file),
+                None => runs.push((file.instance, level, vec![file])),
+            }
+        }
+        let (instance, level, run) = runs.into_iter().find(|(_, _, run)| run.len() >= FAN_IN)?;
+        let kind = FileKind::Changes { level: level.saturating_add(1) };
+        Some(Self { operator, instance: instance as usize, files: run.into_iter().cloned().collect(), kind })
+    }
+
+    /// Reads the files into `operator`, a fresh instance that is open, and writes what it then holds. `evicted` is what the state
+    /// was cleaned by. `None` if the operator cannot do that.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged, or the store cannot keep the result.
+    pub(crate) fn run(
+        self,
+        mut operator: Box<dyn Operator>,
+        evicted: Option<Watermark>,
+        reader: &CheckpointReader,
+        writer: &StateWriter,
+    ) -> Result<Option<Compacted>> {
+        for file in &self.files {
+            for (rows, hashes) in reader.state(self.operator, file)? {
+                operator.restore(StatePart { rows, hashes })?;
+            }
+        }
+        let here = evicted.map(|watermark| Watermark { late_ms: watermark.evict_ms, ..watermark });
+        let time = EpochTime { query: here.unwrap_or_default(), here, processing_micros: 0 };
+        operator.on_watermark(time, &mut Output::default())?;
+        if !operator.save_all() {
+            return Ok(None);
+        }
+        let state = operator.snapshot()?.unwrap_or_default();
+        let result = writer.write(self.operator, self.instance, self.kind, &state_file::encode(&state)?)?;
+        Ok(Some(Compacted { operator: self.operator, replaced: self.files, result }))
+    }
+}
+
+impl Compacted {
+    /// Puts the result where the last of the replaced files is.
+    pub(crate) fn take_place(&self, files: &mut Vec<StateFile>) {
+        let Some(last) = files.iter().rposition(|file| self.replaced.contains(file)) else { return };
+        let behind = files.split_off(last + 1);
+        files.retain(|file| !self.replaced.contains(file));
+        files.extend(self.result.iter().cloned());
+        files.extend(behind);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(sequence: u64, generation: u64, instance: u32, kind: FileKind, bytes: u64) -> StateFile {
+        StateFile { number: sequence, generation, sequence, instance, kind, rows: 1, bytes, checksum: 0 }
+    }
+
+    const FRESH: FileKind = FileKind::Changes { level: 0 };
+
+    fn changes(range: std::ops::Range<u64>, instance: u32) -> Vec<StateFile> {
+        range.map(|sequence| file(sequence, 2, instance, FRESH, 10)).collect()
+    }
+
+    #[test]
+    fn few_files_stay_and_sixteen_of_one_instance_become_one() {
+        let mut files = vec![file(100, 2, 0, FileKind::Base, 10_000)];
+        files.extend(changes(0..15, 0));
+        files.extend(changes(20..30, 1));
+        assert_eq!(Compaction::choose(0, &files, 2, true), None);
+        files.push(file(50, 2, 0, FRESH, 10));
+        let chosen = Compaction::choose(0, &files, 2, true).unwrap();
+        assert_eq!((chosen.files.len(), chosen.instance, chosen.kind), (16, 0, FileKind::Changes { level: 1 }));
+        assert!(chosen.files.iter().all(|file| file.instance == 0));
+    }
+
+    #[test]
+    fn the_whole_is_written_when_changes_outweigh_it_or_come_from_many_runs() {
+        let mut files = vec![file(100, 2, 0, FileKind::Base, 100)];
+        files.extend(changes(0..16, 0));
+        let chosen = Compaction::choose(0, &files, 2, true).unwrap();
+        assert_eq!((chosen.files, chosen.kind), (files, FileKind::Base));
+        let mut files = vec![file(100, 2, 0, FileKind::Base, 1_000_000)];
+        files.extend((0..64).map(|run| file(run, run + 3, 0, FRESH, 10)));
+        assert_eq!(Compaction::choose(0, &files, 2, true).unwrap().kind, FileKind::Base);
+    }
+
+    #[test]
+    fn rows_that_do_not_come_by_key_stay_with_their_instance() {
+        let mut files = changes(0..10, 0);
+        files.extend(changes(20..36, 1));
+        let chosen = Compaction::choose(0, &files, 2, false).unwrap();
+        assert_eq!((chosen.instance, chosen.files.len(), chosen.kind), (1, 16, FileKind::Base));
+    }
+
+    #[test]
+    fn the_result_stands_where_the_last_of_its_files_stood() {
+        let files = changes(0..6, 0);
+        let result = file(9, 2, 0, FileKind::Changes { level: 1 }, 20);
+        let replaced = vec![files[1].clone(), files[3].clone()];
+        let compacted = Compacted { operator: 0, replaced, result: vec![result] };
+        let mut after = files;
+        compacted.take_place(&mut after);
+        assert_eq!(after.iter().map(|file| file.sequence).collect::<Vec<_>>(), [0, 2, 9, 4, 5]);
+    }
+}

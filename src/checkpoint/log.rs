@@ -1,0 +1,388 @@
+//! Writing a checkpoint: plan, decision, clean-up.
+//!
+//! Owns: which object is made when, what is made of an object that was there before, and what may be deleted. Does not own: when
+//! epochs end (`coordinator`), retries (`runtime`). The argument why any crash between two calls is safe is in the
+//! [module](super) above.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::codec::encode;
+use super::compaction::{Compacted, Compaction};
+use super::reader::{CheckpointReader, Commit, Found};
+use super::records::{
+    CommitRecord, EventTimeRecord, FileKind, HASH_VERSION, KEY_GROUPS, Metadata, OffsetsRecord, PlanRecord, RunRecord,
+    SavedSource, SinkEpoch, StateFile, offsets_to_text,
+};
+use super::state_file::Encoded;
+use crate::connector::Offset;
+use crate::error::{Error, ErrorKind, Result};
+use crate::protocol::{Epoch, Watermark};
+use crate::store::{CheckpointStore, Created, StoreLock};
+
+/// Who opens a checkpoint.
+#[derive(Debug, Clone)]
+pub(crate) struct Opening {
+    /// The query's id if it has none yet.
+    pub(crate) new_id: u128,
+    pub(crate) host: String,
+    pub(crate) pid: u32,
+    pub(crate) started_micros: i64,
+    pub(crate) plan: PlanRecord,
+    /// How many commits to keep; at least one.
+    pub(crate) retain: usize,
+}
+
+/// A range about to be read.
+#[derive(Debug, Clone)]
+pub(crate) struct PlannedRange {
+    pub(crate) epoch: Epoch,
+    pub(crate) from: Vec<Offset>,
+    pub(crate) to: Vec<Offset>,
+    pub(crate) has_data: bool,
+    pub(crate) watermark: Watermark,
+    pub(crate) processing_micros: i64,
+    pub(crate) saved: Vec<SavedSource>,
+    /// Whether the sources saved all there was before it, too.
+    pub(crate) is_base: bool,
+}
+
+/// What is to be committed.
+#[derive(Debug, Clone)]
+pub(crate) struct Decision {
+    pub(crate) epoch: Epoch,
+    pub(crate) to: Vec<Offset>,
+    pub(crate) event_time: EventTimeRecord,
+    /// For each operator with state, the files of what it changed.
+    pub(crate) changes: Vec<Vec<StateFile>>,
+    /// For each sink, the epochs to publish.
+    pub(crate) sinks: Vec<Vec<SinkEpoch>>,
+}
+
+/// The log of one run. Dropping it lets other processes have the checkpoint.
+#[derive(Debug)]
+pub(crate) struct CheckpointLog {
+    reader: CheckpointReader,
+    id: u128,
+    generation: u64,
+    retain: usize,
+    /// The commits that are kept, oldest first.
+    commits: VecDeque<Commit>,
+    is_by_key: Vec<bool>,
+    /// For each operator, the files of the newest commit.
+    files: Vec<Vec<StateFile>>,
+    /// Files that take the place of others with the next commit.
+    compacted: Vec<Compacted>,
+    sequence: Arc<AtomicU64>,
+    /// The numbers of the offsets that sources can be restored from, oldest first.
+    bases: VecDeque<u64>,
+    published: Option<u64>,
+    has_swept: bool,
+    _lock: Option<StoreLock>,
+}
+
+/// Writes files of state for the next commit; any thread may have one.
+#[derive(Debug, Clone)]
+pub(crate) struct StateWriter {
+    store: Arc<dyn CheckpointStore>,
+    number: u64,
+    generation: u64,
+    sequence: Arc<AtomicU64>,
+}
+
+impl StateWriter {
+    /// Makes files of an operator's state.
+    ///
+    /// # Errors
+    /// When the store cannot keep them.
+    pub(crate) fn write(
+        &self,
+        operator: usize,
+        instance: usize,
+        kind: FileKind,
+        encoded: &[Encoded],
+    ) -> Result<Vec<StateFile>> {
+        encoded.iter().map(|encoded| self.write_one(operator, instance, kind, encoded)).collect()
+    }
+
+    fn write_one(&self, operator: usize, instance: usize, kind: FileKind, encoded: &Encoded) -> Result<StateFile> {
+        let file = StateFile {
+            number: self.number,
+            generation: self.generation,
+            sequence: self.sequence.fetch_add(1, Ordering::Relaxed),
+            instance: u32::try_from(instance).unwrap_or(u32::MAX),
+            kind,
+            rows: encoded.rows,
+            bytes: encoded.content.len() as u64,
+            checksum: encoded.checksum,
+        };
+        create(self.store.as_ref(), &file.name(operator), &encoded.content)?;
+        Ok(file)
+    }
+}
+
+impl CheckpointLog {
+    /// Opens the checkpoint in a store for a new run, or begins one there.
+    ///
+    /// # Errors
+    /// When another process has it, it is of another query or of a newer version, something in it is missing or damaged, or the
+    /// store cannot keep it.
+    pub(crate) fn open(store: Arc<dyn CheckpointStore>, opening: Opening) -> Result<(Self, Found)> {
+        let lock = store.lock()?;
+        let reader = CheckpointReader::new(Arc::clone(&store));
+        let id = match reader.metadata()? {
+            Some(metadata) => metadata.id,
+            None => begin(&reader, opening.new_id)?,
+        };
+        let found = reader.find()?;
+        let newest = found.planned.as_ref().map(|planned| planned.generation);
+        if let Some(generation) = newest.or(found.last().map(|last| last.generation)) {
+            reader.run(generation)?.plan.check(&opening.plan, &store.location())?;
+        }
+        let operators = opening.plan.operators.len();
+        let is_by_key = opening.plan.operators.iter().map(|operator| operator.is_by_key).collect();
+        let generation = begin_run(&reader, &opening)?;
+        let log = Self {
+            id,
+            generation,
+            retain: opening.retain.max(1),
+            commits: found.commits.iter().cloned().collect(),
+            is_by_key,
+            files: found.last().map_or_else(|| vec![Vec::new(); operators], |last| last.operators.clone()),
+            compacted: Vec::new(),
+            sequence: Arc::new(AtomicU64::new(0)),
+            bases: VecDeque::from([found.base]),
+            published: found.published,
+            has_swept: false,
+            _lock: lock,
+            reader,
+        };
+        Ok((log, found))
+    }
+
+    /// The query's id.
+    pub(crate) fn id(&self) -> u128 {
+        self.id
+    }
+
+    /// The number of this run, from 1.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The number of the next commit.
+    pub(crate) fn next(&self) -> u64 {
+        self.commits.back().map_or(0, |last| last.record.number + 1)
+    }
+
+    pub(crate) fn reader(&self) -> &CheckpointReader {
+        &self.reader
+    }
+
+    /// Keeps what the next range is, so that it is read again if this run does not commit it.
+    ///
+    /// # Errors
+    /// When another process planned another one, or the store cannot keep it.
+    pub(crate) fn plan(&mut self, range: PlannedRange) -> Result<()> {
+        let number = self.next();
+        let record = OffsetsRecord {
+            number,
+            generation: self.generation,
+            epoch: range.epoch,
+            from: offsets_to_text(&range.from),
+            to: offsets_to_text(&range.to),
+            has_data: range.has_data,
+            watermark: range.watermark.into(),
+            processing_micros: range.processing_micros,
+            is_base: range.is_base,
+            saved: range.saved,
+            published: self.published,
+        };
+        create(self.reader.store().as_ref(), &format!("offsets/{number}"), &encode(&record)?)?;
+        if record.is_base && self.bases.back() != Some(&number) {
+            self.bases.push_back(number);
+        }
+        Ok(())
+    }
+
+    /// What writes the state of the next commit.
+    pub(crate) fn writer(&self) -> StateWriter {
+        StateWriter {
+            store: Arc::clone(self.reader.store()),
+            number: self.next(),
+            generation: self.generation,
+            sequence: Arc::clone(&self.sequence),
+        }
+    }
+
+    /// Commits: from here on the epoch has happened, whatever else fails.
+    ///
+    /// # Errors
+    /// When a newer run or another process is at work, or the store cannot keep the record. Calling again is safe.
+    pub(crate) fn commit(&mut self, decision: &Decision) -> Result<()> {
+        if let Some(newer) = self.reader.generations()?.into_iter().rfind(|other| *other > self.generation) {
+            return Err(self.concurrent(&format!("run {newer} has taken over from run {}", self.generation)));
+        }
+        let files: Vec<Vec<StateFile>> =
+            (0..self.files.len()).map(|operator| self.next_files(operator, decision)).collect();
+        let number = self.next();
+        let record = CommitRecord {
+            number,
+            generation: self.generation,
+            epoch: decision.epoch,
+            previous: self.commits.back().map_or(0, |last| last.checksum),
+            to: offsets_to_text(&decision.to),
+            event_time: decision.event_time.clone(),
+            operators: files.clone(),
+            sinks: decision.sinks.clone(),
+        };
+        let bytes = encode(&record)?;
+        create(self.reader.store().as_ref(), &format!("commits/{number}"), &bytes)?;
+        self.commits.push_back(Commit { record, checksum: xxh3_64(&bytes) });
+        self.files = files;
+        self.compacted.clear();
+        Ok(())
+    }
+
+    fn next_files(&self, operator: usize, decision: &Decision) -> Vec<StateFile> {
+        let mut files = self.files[operator].clone();
+        for compacted in self.compacted.iter().filter(|compacted| compacted.operator == operator) {
+            compacted.take_place(&mut files);
+        }
+        files.extend(decision.changes[operator].iter().cloned());
+        files
+    }
+
+    fn concurrent(&self, what: &str) -> Error {
+        Error::state(format!(
+            "two processes run on the checkpoint in `{}`: {what}; stop one of them. What is committed is unharmed",
+            self.reader.store().location()
+        ))
+    }
+
+    /// The sinks show the newest commit.
+    pub(crate) fn published(&mut self) {
+        self.published = self.commits.back().map(|last| last.record.number);
+    }
+
+    /// Files that should become fewer; a result goes to [`adopt`](Self::adopt).
+    pub(crate) fn compactions(&self) -> Vec<Compaction> {
+        let of = |(operator, files): (usize, &Vec<StateFile>)| {
+            Compaction::choose(operator, files, self.generation, self.is_by_key[operator])
+        };
+        let is_pending = |operator: usize| self.compacted.iter().any(|compacted| compacted.operator == operator);
+        self.files.iter().enumerate().filter(|(operator, _)| !is_pending(*operator)).filter_map(of).collect()
+    }
+
+    /// Lets the next commit name these files instead of those they were made of.
+    pub(crate) fn adopt(&mut self, compacted: Compacted) {
+        self.compacted.push(compacted);
+    }
+
+    /// Deletes what no commit that is kept needs. To be called after a commit of this run: before its first one, an older run
+    /// that is thought dead could still win with what it wrote.
+    ///
+    /// # Errors
+    /// When the store does not delete; nothing is lost by that, and the next call tries again what is left of older runs.
+    pub(crate) fn clean(&mut self) -> Result<()> {
+        let store = Arc::clone(self.reader.store());
+        let mut old = BTreeSet::new();
+        while self.commits.len() > self.retain
+            && let Some(commit) = self.commits.pop_front()
+        {
+            store.delete(&format!("commits/{}", commit.record.number))?;
+            old.extend(names(&commit.record));
+        }
+        let Some(oldest) = self.commits.front().map(|commit| commit.record.number) else { return Ok(()) };
+        while self.bases.len() > 1 && self.bases[1] <= oldest + 1 {
+            for number in self.bases[0]..self.bases[1] {
+                store.delete(&format!("offsets/{number}"))?;
+            }
+            self.bases.pop_front();
+        }
+        let needed: BTreeSet<String> = self.commits.iter().flat_map(|commit| names(&commit.record)).collect();
+        if !self.has_swept {
+            old.extend(self.strays(oldest)?);
+            self.has_swept = true;
+        }
+        old.difference(&needed).try_for_each(|name| store.delete(name))
+    }
+
+    /// What older runs left behind, and what a crash during an earlier clean-up did.
+    fn strays(&self, oldest: u64) -> Result<Vec<String>> {
+        let mut strays = Vec::new();
+        for operator in 0..self.files.len() {
+            for file in self.reader.store().list(&format!("state/{operator}"))? {
+                let generation = file.split('-').nth(1).and_then(|generation| generation.parse::<u64>().ok());
+                if generation.is_some_and(|generation| generation < self.generation) {
+                    strays.push(format!("state/{operator}/{file}"));
+                }
+            }
+        }
+        let base = self.bases.front().copied().unwrap_or_default();
+        let first_run = self.commits.iter().map(|commit| commit.record.generation).min().unwrap_or(self.generation);
+        let below = |numbers: Vec<u64>, bound: u64| numbers.into_iter().filter(move |number| *number < bound);
+        strays.extend(below(self.reader.commits()?, oldest).map(|number| format!("commits/{number}")));
+        strays.extend(below(self.reader.offset_numbers()?, base).map(|number| format!("offsets/{number}")));
+        strays.extend(below(self.reader.generations()?, first_run).map(|number| format!("runs/{number}")));
+        Ok(strays)
+    }
+}
+
+/// The objects that only a commit's name in them keeps alive.
+fn names(commit: &CommitRecord) -> impl Iterator<Item = String> {
+    let of = |(operator, files): (usize, &Vec<StateFile>)| {
+        files.iter().map(move |file| file.name(operator)).collect::<Vec<_>>()
+    };
+    commit.operators.iter().enumerate().flat_map(of)
+}
+
+/// Makes an object; that it is there with the same content is as good, because an answer can be lost.
+///
+/// # Errors
+/// When it is there with another content, which only another process can have made, or the store cannot keep it.
+fn create(store: &dyn CheckpointStore, name: &str, content: &[u8]) -> Result<()> {
+    if store.create(name, content)? == Created::New || store.read(name)?.is_some_and(|found| found == content) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::State,
+        format!(
+            "two processes run on the checkpoint in `{}`: another one made `{name}`; stop one of them. What is committed is \
+             unharmed, and starting this one again goes on from there",
+            store.location()
+        ),
+    ))
+}
+
+/// The id of a checkpoint that begins here.
+fn begin(reader: &CheckpointReader, new_id: u128) -> Result<u128> {
+    let store = reader.store();
+    store.probe()?;
+    let metadata = Metadata { id: new_id, key_groups: KEY_GROUPS, hash_version: HASH_VERSION };
+    // Another process may have begun it at the same moment, with its id.
+    match store.create("metadata", &encode(&metadata)?)? {
+        Created::New => Ok(new_id),
+        Created::Exists => Ok(reader.metadata()?.map_or(new_id, |metadata| metadata.id)),
+    }
+}
+
+/// The number of a new run: one above all there were.
+fn begin_run(reader: &CheckpointReader, opening: &Opening) -> Result<u64> {
+    loop {
+        let generation = reader.generations()?.last().map_or(1, |last| last + 1);
+        let run = RunRecord {
+            generation,
+            host: opening.host.clone(),
+            pid: opening.pid,
+            started_micros: opening.started_micros,
+            plan: opening.plan.clone(),
+        };
+        if reader.store().create(&format!("runs/{generation}"), &encode(&run)?)? == Created::New {
+            return Ok(generation);
+        }
+    }
+}
