@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "an example uses lines or files")]
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -123,4 +124,38 @@ impl Arrivals {
 fn cannot(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     let text = format!("cannot {what} `{}`", path.display());
     move |error| Error::connector(format!("{text}: {error}")).with_source(error)
+}
+
+/// A directory with a directory `in`.
+pub(crate) struct Place {
+    path: String,
+    /// Removes it at the end.
+    _temporary: Option<TempDir>,
+}
+
+impl Place {
+    /// The one that `--directory` names, which gets the `live` minutes unless it has an `in` already; else a temporary one, with the
+    /// minutes to put there run by run.
+    pub(crate) fn new(staged: &[Range<u32>], live: Range<u32>) -> Result<(Self, Vec<Range<u32>>)> {
+        let (path, temporary, minutes) = if let Some(path) = argument("directory") {
+            let is_new = !Path::new(&path).join("in").is_dir();
+            (path, None, vec![if is_new { live } else { 0..0 }])
+        } else {
+            let place = TempDir::new().map_err(cannot("make", Path::new("a temporary directory")))?;
+            (place.path().to_string_lossy().into_owned(), Some(place), staged.to_vec())
+        };
+        let input = Path::new(&path).join("in");
+        std::fs::create_dir_all(&input).map_err(cannot("make", &input))?;
+        Ok((Self { path, _temporary: temporary }, minutes))
+    }
+
+    /// Its path.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The path of `in`.
+    pub(crate) fn input(&self) -> String {
+        format!("{}/in", self.path)
+    }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::codec::Record;
 use crate::connector::{Offset, Prepared};
 use crate::error::{Error, Result};
-use crate::protocol::{Epoch, EpochTime, OutputMode, Watermark};
+use crate::protocol::{Epoch, EpochTime, Watermark};
 
 /// How many key groups state is cut into, and the version of the hash that assigns them: both are for ever.
 pub(super) const KEY_GROUPS: u16 = 256;
@@ -214,11 +214,6 @@ impl OffsetsRecord {
     }
 }
 
-/// The output mode as records and people say it.
-pub(crate) fn mode_text(mode: OutputMode) -> String {
-    mode.to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::codec::{decode, encode};
@@ -301,7 +296,7 @@ mod tests {
         assert_eq!(decode::<OffsetsRecord>("offsets/7", &bytes).unwrap(), offsets);
     }
 
-    const METADATA_1: &str = "";
+    const METADATA_1: &str = "4d4c535401010014000000f50e0feaf1a55f9c0100000000000000000000000000000000010100";
     const COMMIT_1: &str = "";
     const RUN_1: &str = "";
     const OFFSETS_1: &str = "";

@@ -43,7 +43,5 @@ pub(crate) use launch::{prepare_operator, watermark_nodes};
 pub(crate) use listeners::ListenerBus;
 pub(crate) use query_state::QueryState;
 #[cfg(test)]
-pub(crate) use recovery::{plan_record, restore, stateful_nodes};
-#[cfg(test)]
 pub(crate) use static_tables::StaticTables;
 pub(crate) use temporary::TemporaryDirectory;

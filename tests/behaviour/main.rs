@@ -25,6 +25,7 @@
 
 mod aggregates;
 mod bad_input;
+mod checkpoints;
 mod event_time;
 mod expressions;
 mod files;
