@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+#[cfg(test)]
+use super::log::Defect;
 use super::log::{CheckpointLog, Decision, PlannedRange};
 use super::reader::Found;
 use super::records::{EventTimeRecord, SinkEpoch, StateFile};
@@ -99,7 +101,10 @@ impl Commits {
     /// When a sink cannot.
     pub(crate) fn recover(&mut self, found: &Found) -> Result<()> {
         if let Some(last) = found.last() {
-            if found.published != Some(last.number) {
+            let is_published = found.published == Some(last.number);
+            #[cfg(test)]
+            let is_published = is_published || self.log.has(Defect::ForgetsToPublish);
+            if !is_published {
                 let sinks = self.sinks.iter_mut().zip(&last.sinks);
                 sinks.into_iter().try_for_each(|(sink, epochs)| sink.publish(epochs))?;
             }
@@ -127,6 +132,12 @@ impl Commits {
             let prepared = &end.prepared[sink];
             (!prepared.is_empty()).then(|| SinkEpoch { epoch: end.epoch, prepared: prepared.clone() })
         };
+        #[cfg(test)]
+        if self.log.has(Defect::PublishesFirst) {
+            let sinks = self.sinks.iter_mut().enumerate();
+            let mut epochs = sinks.flat_map(|(number, sink)| prepared(number).map(|epoch| (sink, epoch)));
+            epochs.try_for_each(|(sink, epoch)| sink.publish(&[epoch]))?;
+        }
         if let Some(durable) = &end.durable {
             let epochs =
                 |(number, sink): (usize, &SinkEnd)| sink.waiting.iter().cloned().chain(prepared(number)).collect();

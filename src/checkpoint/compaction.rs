@@ -20,10 +20,18 @@ use crate::protocol::Watermark;
 use crate::state::StatePart;
 
 /// So many files of one level become one of the next.
-const FAN_IN: usize = 16;
+pub(super) const FAN_IN: usize = 16;
 
 /// So many files of older runs are enough to write the whole state anew.
 const OLD_FILES: usize = 64;
+
+/// Who chooses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) generation: u64,
+    /// So many files of one level become one of the next.
+    pub(crate) fan_in: usize,
+}
 
 /// Files to be made one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,25 +52,26 @@ pub(crate) struct Compacted {
 
 impl Compaction {
     /// What to do about the files of an operator, in order; nothing if they are few enough.
-    pub(crate) fn choose(operator: usize, files: &[StateFile], generation: u64, is_by_key: bool) -> Option<Self> {
+    pub(crate) fn choose(operator: usize, files: &[StateFile], run: Run, is_by_key: bool) -> Option<Self> {
         if is_by_key {
-            return Self::of_part(operator, 0, files.to_vec(), generation);
+            return Self::of_part(operator, 0, files.to_vec(), run);
         }
         // Rows of such an operator stay with their instance.
         let instances = files.iter().map(|file| file.instance).max().map_or(0, |last| last + 1);
         (0..instances).find_map(|instance| {
             let own = files.iter().filter(|file| file.instance == instance).cloned().collect();
-            Self::of_part(operator, instance as usize, own, generation)
+            Self::of_part(operator, instance as usize, own, run)
         })
     }
 
-    fn of_part(operator: usize, instance: usize, files: Vec<StateFile>, generation: u64) -> Option<Self> {
+    fn of_part(operator: usize, instance: usize, files: Vec<StateFile>, run: Run) -> Option<Self> {
+        let Run { generation, fan_in } = run;
         let bytes = |is_base: bool| -> u64 {
             files.iter().filter(|file| (file.kind == FileKind::Base) == is_base).map(|file| file.bytes).sum()
         };
         let changes = files.iter().filter(|file| file.kind != FileKind::Base);
         let old = changes.clone().filter(|file| file.generation != generation).count();
-        if old >= OLD_FILES || changes.count() >= FAN_IN && bytes(false) > bytes(true) {
+        if old >= OLD_FILES || changes.count() >= fan_in && bytes(false) > bytes(true) {
             return Some(Self { operator, instance, files, kind: FileKind::Base });
         }
         let mut runs: Vec<(u32, u8, Vec<&StateFile>)> = Vec::new();
@@ -73,7 +82,7 @@ impl Compaction {
                 None => runs.push((file.instance, level, vec![file])),
             }
         }
-        let (instance, level, run) = runs.into_iter().find(|(_, _, run)| run.len() >= FAN_IN)?;
+        let (instance, level, run) = runs.into_iter().find(|(_, _, run)| run.len() >= fan_in)?;
         let kind = FileKind::Changes { level: level.saturating_add(1) };
         Some(Self { operator, instance: instance as usize, files: run.into_iter().cloned().collect(), kind })
     }
@@ -126,6 +135,8 @@ mod tests {
         StateFile { number: sequence, generation, sequence, instance, kind, rows: 1, bytes, checksum: 0 }
     }
 
+    const RUN: Run = Run { generation: 2, fan_in: FAN_IN };
+
     const FRESH: FileKind = FileKind::Changes { level: 0 };
 
     fn changes(range: std::ops::Range<u64>, instance: u32) -> Vec<StateFile> {
@@ -137,9 +148,9 @@ mod tests {
         let mut files = vec![file(100, 2, 0, FileKind::Base, 10_000)];
         files.extend(changes(0..15, 0));
         files.extend(changes(20..30, 1));
-        assert_eq!(Compaction::choose(0, &files, 2, true), None);
+        assert_eq!(Compaction::choose(0, &files, RUN, true), None);
         files.push(file(50, 2, 0, FRESH, 10));
-        let chosen = Compaction::choose(0, &files, 2, true).unwrap();
+        let chosen = Compaction::choose(0, &files, RUN, true).unwrap();
         assert_eq!((chosen.files.len(), chosen.instance, chosen.kind), (16, 0, FileKind::Changes { level: 1 }));
         assert!(chosen.files.iter().all(|file| file.instance == 0));
     }
@@ -148,18 +159,18 @@ mod tests {
     fn the_whole_is_written_when_changes_outweigh_it_or_come_from_many_runs() {
         let mut files = vec![file(100, 2, 0, FileKind::Base, 100)];
         files.extend(changes(0..16, 0));
-        let chosen = Compaction::choose(0, &files, 2, true).unwrap();
+        let chosen = Compaction::choose(0, &files, RUN, true).unwrap();
         assert_eq!((chosen.files, chosen.kind), (files, FileKind::Base));
         let mut files = vec![file(100, 2, 0, FileKind::Base, 1_000_000)];
         files.extend((0..64).map(|run| file(run, run + 3, 0, FRESH, 10)));
-        assert_eq!(Compaction::choose(0, &files, 2, true).unwrap().kind, FileKind::Base);
+        assert_eq!(Compaction::choose(0, &files, RUN, true).unwrap().kind, FileKind::Base);
     }
 
     #[test]
     fn rows_that_do_not_come_by_key_stay_with_their_instance() {
         let mut files = changes(0..10, 0);
         files.extend(changes(20..36, 1));
-        let chosen = Compaction::choose(0, &files, 2, false).unwrap();
+        let chosen = Compaction::choose(0, &files, RUN, false).unwrap();
         assert_eq!((chosen.instance, chosen.files.len(), chosen.kind), (1, 16, FileKind::Base));
     }
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::codec::encode;
-use super::compaction::{Compacted, Compaction};
+use super::compaction::{Compacted, Compaction, FAN_IN, Run};
 use super::reader::{CheckpointReader, Commit, Found};
 use super::records::{
     CommitRecord, EventTimeRecord, FileKind, HASH_VERSION, KEY_GROUPS, Metadata, OffsetsRecord, PlanRecord, RunRecord,
@@ -22,6 +22,32 @@ use crate::connector::Offset;
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::{Epoch, Watermark};
 use crate::store::{CheckpointStore, Created, StoreLock};
+
+/// Deliberate defects of the protocol, to show that the simulation finds such things.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Defect {
+    /// Files of state are made after the commit that names them.
+    StateAfterCommit,
+    /// A range is read without having been kept.
+    NoPlan,
+    /// Somebody else's commit is taken for one's own.
+    IgnoresOthers,
+    /// A run that continues does not publish the last commit again.
+    ForgetsToPublish,
+    /// What is not named is deleted before the first own commit.
+    SweepsEarly,
+    /// Rows are published before it is decided that they are.
+    PublishesFirst,
+    /// The result of a compaction goes behind newer files.
+    CompactsOutOfOrder,
+    /// Files of a commit that is too old are deleted although newer ones name them.
+    DeletesNeeded,
+}
+
+/// Files that are made too late.
+#[cfg(test)]
+type LateFiles = Arc<std::sync::Mutex<Vec<(String, Vec<u8>)>>>;
 
 /// Who opens a checkpoint.
 #[derive(Debug, Clone)]
@@ -81,6 +107,13 @@ pub(crate) struct CheckpointLog {
     bases: VecDeque<u64>,
     published: Option<u64>,
     has_swept: bool,
+    /// What is to be deleted.
+    garbage: BTreeSet<String>,
+    fan_in: usize,
+    #[cfg(test)]
+    defect: Option<Defect>,
+    #[cfg(test)]
+    late: LateFiles,
     _lock: Option<StoreLock>,
 }
 
@@ -91,6 +124,8 @@ pub(crate) struct StateWriter {
     number: u64,
     generation: u64,
     sequence: Arc<AtomicU64>,
+    #[cfg(test)]
+    late: Option<LateFiles>,
 }
 
 impl StateWriter {
@@ -119,6 +154,11 @@ impl StateWriter {
             bytes: encoded.content.len() as u64,
             checksum: encoded.checksum,
         };
+        #[cfg(test)]
+        if let Some(late) = &self.late {
+            crate::clock::lock(late).push((file.name(operator), encoded.content.clone()));
+            return Ok(file);
+        }
         create(self.store.as_ref(), &file.name(operator), &encoded.content)?;
         Ok(file)
     }
@@ -157,10 +197,35 @@ impl CheckpointLog {
             bases: VecDeque::from([found.base]),
             published: found.published,
             has_swept: false,
+            garbage: BTreeSet::new(),
+            fan_in: FAN_IN,
+            #[cfg(test)]
+            defect: None,
+            #[cfg(test)]
+            late: LateFiles::default(),
             _lock: lock,
             reader,
         };
         Ok((log, found))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn plant(&mut self, defect: Option<Defect>) {
+        self.defect = defect;
+        if defect == Some(Defect::SweepsEarly) {
+            self.commits.back().map(|last| last.record.number).map(|last| self.sweep(last));
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn has(&self, defect: Defect) -> bool {
+        self.defect == Some(defect)
+    }
+
+    /// Lets so many files be enough to make them fewer.
+    #[cfg(test)]
+    pub(crate) fn set_fan_in(&mut self, fan_in: usize) {
+        self.fan_in = fan_in;
     }
 
     /// The query's id.
@@ -201,6 +266,10 @@ impl CheckpointLog {
             saved: range.saved,
             published: self.published,
         };
+        #[cfg(test)]
+        if self.has(Defect::NoPlan) {
+            return Ok(());
+        }
         create(self.reader.store().as_ref(), &format!("offsets/{number}"), &encode(&record)?)?;
         if record.is_base && self.bases.back() != Some(&number) {
             self.bases.push_back(number);
@@ -215,6 +284,8 @@ impl CheckpointLog {
             number: self.next(),
             generation: self.generation,
             sequence: Arc::clone(&self.sequence),
+            #[cfg(test)]
+            late: self.has(Defect::StateAfterCommit).then(|| Arc::clone(&self.late)),
         }
     }
 
@@ -223,9 +294,7 @@ impl CheckpointLog {
     /// # Errors
     /// When a newer run or another process is at work, or the store cannot keep the record. Calling again is safe.
     pub(crate) fn commit(&mut self, decision: &Decision) -> Result<()> {
-        if let Some(newer) = self.reader.generations()?.into_iter().rfind(|other| *other > self.generation) {
-            return Err(self.concurrent(&format!("run {newer} has taken over from run {}", self.generation)));
-        }
+        self.expect_newest()?;
         let files: Vec<Vec<StateFile>> =
             (0..self.files.len()).map(|operator| self.next_files(operator, decision)).collect();
         let number = self.next();
@@ -240,7 +309,16 @@ impl CheckpointLog {
             sinks: decision.sinks.clone(),
         };
         let bytes = encode(&record)?;
-        create(self.reader.store().as_ref(), &format!("commits/{number}"), &bytes)?;
+        let made = create(self.reader.store().as_ref(), &format!("commits/{number}"), &bytes);
+        #[cfg(test)]
+        let made = if self.has(Defect::IgnoresOthers) { made.or(Ok(())) } else { made };
+        made?;
+        // Only now it is sure: a commit of this number may have been made and deleted long ago by a newer run.
+        self.expect_newest()?;
+        #[cfg(test)]
+        for (name, content) in std::mem::take(&mut *crate::clock::lock(&self.late)) {
+            create(self.reader.store().as_ref(), &name, &content)?;
+        }
         self.commits.push_back(Commit { record, checksum: xxh3_64(&bytes) });
         self.files = files;
         self.compacted.clear();
@@ -251,16 +329,27 @@ impl CheckpointLog {
         let mut files = self.files[operator].clone();
         for compacted in self.compacted.iter().filter(|compacted| compacted.operator == operator) {
             compacted.take_place(&mut files);
+            #[cfg(test)]
+            if self.has(Defect::CompactsOutOfOrder) {
+                files.rotate_left(1);
+            }
         }
         files.extend(decision.changes[operator].iter().cloned());
         files
     }
 
-    fn concurrent(&self, what: &str) -> Error {
-        Error::state(format!(
-            "two processes run on the checkpoint in `{}`: {what}; stop one of them. What is committed is unharmed",
-            self.reader.store().location()
-        ))
+    /// # Errors
+    /// When a newer run has begun.
+    fn expect_newest(&self) -> Result<()> {
+        let newer = self.reader.generations()?.into_iter().rfind(|other| *other > self.generation);
+        newer.map_or(Ok(()), |newer| {
+            Err(Error::state(format!(
+                "two processes run on the checkpoint in `{}`: run {newer} has taken over from run {}; stop one of them. What \
+                 is committed is unharmed",
+                self.reader.store().location(),
+                self.generation
+            )))
+        })
     }
 
     /// The sinks show the newest commit.
@@ -271,7 +360,8 @@ impl CheckpointLog {
     /// Files that should become fewer; a result goes to [`adopt`](Self::adopt).
     pub(crate) fn compactions(&self) -> Vec<Compaction> {
         let of = |(operator, files): (usize, &Vec<StateFile>)| {
-            Compaction::choose(operator, files, self.generation, self.is_by_key[operator])
+            let run = Run { generation: self.generation, fan_in: self.fan_in };
+            Compaction::choose(operator, files, run, self.is_by_key[operator])
         };
         let is_pending = |operator: usize| self.compacted.iter().any(|compacted| compacted.operator == operator);
         self.files.iter().enumerate().filter(|(operator, _)| !is_pending(*operator)).filter_map(of).collect()
@@ -289,12 +379,13 @@ impl CheckpointLog {
     /// When the store does not delete; nothing is lost by that, and the next call tries again what is left of older runs.
     pub(crate) fn clean(&mut self) -> Result<()> {
         let store = Arc::clone(self.reader.store());
-        let mut old = BTreeSet::new();
         while self.commits.len() > self.retain
-            && let Some(commit) = self.commits.pop_front()
+            && let Some(commit) = self.commits.front()
         {
+            // In order and without gaps, so that what is left can always be read.
             store.delete(&format!("commits/{}", commit.record.number))?;
-            old.extend(names(&commit.record));
+            self.garbage.extend(names(&commit.record));
+            self.commits.pop_front();
         }
         let Some(oldest) = self.commits.front().map(|commit| commit.record.number) else { return Ok(()) };
         while self.bases.len() > 1 && self.bases[1] <= oldest + 1 {
@@ -305,10 +396,27 @@ impl CheckpointLog {
         }
         let needed: BTreeSet<String> = self.commits.iter().flat_map(|commit| names(&commit.record)).collect();
         if !self.has_swept {
-            old.extend(self.strays(oldest)?);
+            let strays = self.strays(oldest)?;
+            self.garbage.extend(strays);
             self.has_swept = true;
         }
-        old.difference(&needed).try_for_each(|name| store.delete(name))
+        #[cfg(test)]
+        let needed = if self.has(Defect::DeletesNeeded) { BTreeSet::new() } else { needed };
+        self.garbage.retain(|name| !needed.contains(name));
+        while let Some(name) = self.garbage.first() {
+            store.delete(name)?;
+            self.garbage.pop_first();
+        }
+        Ok(())
+    }
+
+    /// Deletes what older runs left and no kept commit needs.
+    #[cfg(test)]
+    fn sweep(&self, oldest: u64) {
+        let needed: BTreeSet<String> = self.commits.iter().flat_map(|commit| names(&commit.record)).collect();
+        let strays = self.strays(oldest).unwrap_or_default();
+        let state = strays.iter().filter(|name| name.starts_with("state/") && !needed.contains(*name));
+        state.for_each(|name| drop(self.reader.store().delete(name)));
     }
 
     /// What older runs left behind, and what a crash during an earlier clean-up did.

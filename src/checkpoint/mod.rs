@@ -56,6 +56,7 @@
 mod codec;
 mod commits;
 mod compaction;
+mod gathering;
 mod log;
 mod plan;
 mod reader;
@@ -64,6 +65,9 @@ mod state_file;
 
 pub(crate) use commits::{Commits, DurableEnd, EpochEnd, SinkEnd, persist};
 pub(crate) use compaction::{Compacted, Compaction};
+pub(crate) use gathering::Gathering;
+#[cfg(test)]
+pub(crate) use log::Defect;
 pub(crate) use log::{CheckpointLog, Opening, PlannedRange, StateWriter};
 pub(crate) use reader::{CheckpointReader, Found};
 pub(crate) use records::{

@@ -22,7 +22,7 @@ pub(crate) struct Commit {
 /// Where a query stands by its checkpoint.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Found {
-    /// The newest commits, oldest first; each follows the one before.
+    /// The newest commits, oldest first; each names the one before.
     pub(crate) commits: Vec<Commit>,
     /// Planned and not committed: what has to run first.
     pub(crate) planned: Option<OffsetsRecord>,
@@ -90,10 +90,10 @@ impl CheckpointReader {
         self.numbers("offsets")
     }
 
-    pub(crate) fn commit(&self, number: u64) -> Result<Commit> {
+    pub(crate) fn commit(&self, number: u64) -> Result<Option<Commit>> {
         let name = format!("commits/{number}");
-        let bytes = self.store.read(&name)?.ok_or_else(|| missing(&name))?;
-        Ok(Commit { record: decode(&name, &bytes)?, checksum: xxh3_64(&bytes) })
+        let commit = |bytes: Vec<u8>| Ok(Commit { record: decode(&name, &bytes)?, checksum: xxh3_64(&bytes) });
+        self.store.read(&name)?.map(commit).transpose()
     }
 
     pub(crate) fn offsets(&self, number: u64) -> Result<Option<OffsetsRecord>> {
@@ -117,21 +117,17 @@ impl CheckpointReader {
     pub(crate) fn find(&self) -> Result<Found> {
         let mut found = Found::default();
         for number in self.commits()?.into_iter().rev() {
-            let name = format!("commits/{number}");
-            let commit = match (self.store.read(&name)?, found.commits.first()) {
-                (Some(bytes), _) => Commit { record: decode(&name, &bytes)?, checksum: xxh3_64(&bytes) },
-                (None, None) => return Err(missing(&name)),
+            let commit = match (self.commit(number)?, found.commits.first()) {
+                (Some(commit), _) => commit,
+                (None, None) => return Err(missing(&format!("commits/{number}"))),
                 // Another process deletes what is too old.
                 (None, Some(_)) => break,
             };
             if let Some(after) = found.commits.first()
                 && (number + 1, commit.checksum) != (after.record.number, after.record.previous)
             {
-                return Err(Error::state(format!(
-                    "`commits/{}` of the checkpoint in `{}` does not follow `{name}`: one of them was replaced",
-                    after.record.number,
-                    self.store.location()
-                )));
+                // A stray: a run that was thought dead made it after the real one was deleted.
+                break;
             }
             found.commits.insert(0, commit);
         }

@@ -19,11 +19,11 @@ use super::post::post;
 use super::recovery::StatefulNode;
 use super::temporary::TemporaryDirectory;
 use crate::checkpoint::{
-    Commits, Compacted, Compaction, DurableEnd, EpochEnd, EventTimeRecord, FileKind, PlannedRange, StateFile,
-    StateWriter, encode_state, persist,
+    Commits, Compacted, Compaction, DurableEnd, EpochEnd, EventTimeRecord, FileKind, Gathering, PlannedRange,
+    StateFile, StateWriter, encode_state, persist,
 };
 use crate::connector::{Offset, Prepared};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::observability::trace::{self, ActorPath};
 use crate::protocol::{Epoch, Watermark};
 use crate::task::Snapshot;
@@ -111,22 +111,6 @@ enum Job {
     Close { is_clean: bool },
 }
 
-/// The state of the epoch under way.
-struct Gathering {
-    /// Files that are being written.
-    missing: usize,
-    changes: Vec<Vec<StateFile>>,
-    failure: Option<Error>,
-    /// Waits for the missing.
-    commit: Option<CommitEpoch>,
-}
-
-impl Gathering {
-    fn new(operators: usize) -> Self {
-        Self { missing: 0, changes: vec![Vec::new(); operators], failure: None, commit: None }
-    }
-}
-
 /// What a checkpoint actor is made of.
 pub(super) struct CheckpointParts {
     pub commits: Commits,
@@ -143,7 +127,8 @@ pub(super) struct CheckpointActor {
     commits: Option<Box<Commits>>,
     waiting: VecDeque<Job>,
     writer: StateWriter,
-    gathering: Gathering,
+    /// The state of the epoch under way.
+    gathering: Gathering<CommitEpoch>,
     operators: Vec<StatefulNode>,
     /// For each operator, what its state was cleaned by.
     evicted: Vec<Option<Watermark>>,
@@ -247,15 +232,11 @@ impl CheckpointActor {
 
     /// Commits the epoch that waits, once nothing of its state is missing.
     fn commit_if_complete(&mut self, ctx: &mut Context<Self>) {
-        if self.gathering.missing > 0 || self.gathering.commit.is_none() {
-            return;
-        }
-        let gathered = std::mem::replace(&mut self.gathering, Gathering::new(self.operators.len()));
-        let Some(commit) = gathered.commit else { return };
-        if let Some(error) = gathered.failure {
-            return post(&self.coordinator, Report::Committed(commit.epoch, Err(error)));
-        }
-        let changes = gathered.changes;
+        let Some((commit, changes)) = self.gathering.take() else { return };
+        let changes = match changes {
+            Ok(changes) => changes,
+            Err(error) => return post(&self.coordinator, Report::Committed(commit.epoch, Err(error))),
+        };
         let durable = commit.durable.map(|(to, event_time)| DurableEnd { to, event_time, changes });
         let end = EpochEnd { epoch: commit.epoch, prepared: commit.prepared, durable };
         self.submit(Job::Commit(Box::new(end)), ctx);
@@ -293,7 +274,7 @@ impl Handler<KeepState> for CheckpointActor {
         if snapshot.delta.changed.is_empty() {
             return;
         }
-        self.gathering.missing += 1;
+        self.gathering.expect();
         let (me, writer) = (ctx.address(), self.writer.clone());
         self.io.submit(move || {
             let result = contained("writing state", || {
@@ -309,7 +290,7 @@ impl Handler<CommitEpoch> for CheckpointActor {
     type Result = ();
 
     fn handle(&mut self, commit: CommitEpoch, ctx: &mut Self::Context) {
-        self.gathering.commit = Some(commit);
+        self.gathering.finish(commit);
         self.commit_if_complete(ctx);
     }
 }
@@ -318,11 +299,7 @@ impl Handler<StateKept> for CheckpointActor {
     type Result = ();
 
     fn handle(&mut self, kept: StateKept, ctx: &mut Self::Context) {
-        self.gathering.missing = self.gathering.missing.saturating_sub(1);
-        match kept.result {
-            Ok(files) => self.gathering.changes[kept.operator].extend(files),
-            Err(error) => self.gathering.failure = Some(error),
-        }
+        self.gathering.arrived(kept.operator, kept.result);
         self.commit_if_complete(ctx);
     }
 }

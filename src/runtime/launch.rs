@@ -110,7 +110,7 @@ pub(crate) fn launch(
     let plan = plan_record(topology, &stateful, &nodes, options.watermarks.policy);
     let (log, found) = CheckpointLog::open(Arc::clone(&options.checkpoint.store), opening(plan, &options))?;
     options.id = Uuid::from_u128(log.id());
-    let (sources, start) = open_sources_at(topology, &found, &options)?;
+    let (sources, start) = open_sources_at(topology, &found, options.trigger)?;
     statics.refresh(&coordinator_path(topology, &options), None, options.clock.as_ref())?;
     let next = found.last().map_or(0, |last| last.epoch + 1);
     let place = RunPlace {
@@ -169,10 +169,10 @@ struct RunPlace {
 }
 
 /// Opens the sources where the checkpoint left them.
-fn open_sources_at(
+pub(crate) fn open_sources_at(
     topology: &Topology,
     found: &Found,
-    options: &LaunchOptions,
+    trigger: TriggerKind,
 ) -> Result<(Vec<Box<dyn Source>>, Start)> {
     let mut sources = open_sources(topology)?;
     let initial =
@@ -186,7 +186,7 @@ fn open_sources_at(
         (None, None) => initial,
     };
     let planned = found.planned.as_ref().map(replay).transpose()?.map(Box::new);
-    if options.trigger == TriggerKind::AvailableNow {
+    if trigger == TriggerKind::AvailableNow {
         let _none_are_added = memory::hold_additions();
         let from = planned.as_ref().map_or(&offsets, |plan| &plan.to);
         contained("a source", || sources.iter_mut().zip(from).try_for_each(|(source, from)| source.fix_end(from)))?;
@@ -244,9 +244,10 @@ fn sink_context(
 ) -> SinkContext {
     let schema = Arc::new(user_schema(&topology.nodes()[node].schema));
     let query = options.name.clone().unwrap_or_else(|| options.id.to_string());
+    let ordinal = sinks(topology).position(|(index, _)| index == node).unwrap_or_default();
     SinkContext {
         instance,
-        checkpoint: options.id,
+        checkpoint: Uuid::from_u128(options.id.as_u128().wrapping_add(ordinal as u128)),
         generation: place.generation,
         first_epoch: place.first_epoch,
         ..SinkContext::new(query, topology.output_mode(), schema)

@@ -39,9 +39,11 @@ pub(crate) use engine::Engine;
 pub(crate) use late_rows::LateRows;
 pub(crate) use launch::{CheckpointOptions, LaunchOptions, QueryControl, launch};
 #[cfg(test)]
-pub(crate) use launch::{prepare_operator, watermark_nodes};
+pub(crate) use launch::{open_sources_at, prepare_operators, watermark_nodes};
 pub(crate) use listeners::ListenerBus;
 pub(crate) use query_state::QueryState;
+#[cfg(test)]
+pub(crate) use recovery::{StatefulNode, plan_record, restore, stateful_nodes};
 #[cfg(test)]
 pub(crate) use static_tables::StaticTables;
 pub(crate) use temporary::TemporaryDirectory;

@@ -8,31 +8,44 @@
 //!
 //! A failing seed prints itself; run it alone with `SIMULATION_SEED=<seed> cargo test simulation`.
 
+#[cfg(test)]
+mod crashes;
 mod script;
+mod store;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
-use crate::clock::ManualClock;
-use crate::connector::{Prepared, ReadLimit, SinkCommitter, SinkContext, Source};
-use crate::coordinator::{
-    Available, Command, EpochMachine, EpochPlan, Event, Start, TriggerKind, WatermarkOptions, WatermarkTracker,
+use uuid::Uuid;
+
+use crate::checkpoint::{
+    CheckpointLog, Commits, Compaction, Defect as ProtocolDefect, DurableEnd, EpochEnd, EventTimeRecord, FileKind,
+    Gathering, Opening, PlannedRange, SavedSource, SinkEnd, encode_state, persist,
 };
-use crate::error::{Error, Result};
+use crate::clock::ManualClock;
+use crate::connector::{Offset, Prepared, ReadLimit, SinkContext, Source};
+use crate::coordinator::{
+    Available, Command, EpochMachine, EpochPlan, Event, TriggerKind, WatermarkOptions, WatermarkTracker,
+};
+use crate::error::{Error, ErrorKind, Result};
 use crate::observability::trace::ActorPath;
-use crate::operator::Exchange;
 use crate::plan::execution::{ExecutionGraph, TaskKind, TaskSpec};
 use crate::plan::topology::{NodeKind, Topology};
 use crate::protocol::credit::{Grant, Window};
-use crate::protocol::{Barrier, BarrierKind, Defect, EpochTime, Message};
-use crate::runtime::{StaticTables, prepare_operator};
+use crate::protocol::{Barrier, BarrierKind, Defect, Epoch, EpochTime, Message, Watermark};
+use crate::runtime::{
+    StatefulNode, StaticTables, open_sources_at, plan_record, prepare_operators, restore, stateful_nodes,
+};
+use crate::store::{CheckpointStore, MemoryStore};
 use crate::task::{
-    BeginEpoch, Effect, EpochAck, Fetched, OperatorTask, Progress, Reader, SinkDone, SinkJob, SinkTask, SourceTask,
-    TaskId,
+    BeginEpoch, Effect, EpochAck, Fetched, OperatorTask, Progress, Reader, SinkDone, SinkJob, SinkTask, Snapshot,
+    SourceTask, TaskId,
 };
 
 /// Splitmix64: small, seedable, good enough to pick events.
+#[derive(Debug)]
 pub(super) struct Random(u64);
 
 impl Random {
@@ -72,6 +85,18 @@ enum Mail {
 enum Io {
     Fetch(TaskId, Reader),
     Write(TaskId, SinkJob),
+    Plan(PlannedRange),
+    State(usize, usize, Snapshot),
+    Commit(Box<EpochEnd>),
+    Clean,
+    Compact(Compaction),
+}
+
+/// An epoch that waits for the files of its state.
+struct Pending {
+    epoch: Epoch,
+    prepared: Vec<Vec<Prepared>>,
+    durable: Option<(Vec<Offset>, EventTimeRecord)>,
 }
 
 /// Something that can happen next.
@@ -99,6 +124,8 @@ pub(super) struct SimulationOptions {
     /// Sources begin the next epoch as soon as they have ended theirs, without waiting for the others: harder on alignment
     /// than the coordinator, which has one epoch under way.
     pub(super) is_pipelined: bool,
+    pub(super) trigger: TriggerKind,
+    pub(super) protocol_defect: Option<ProtocolDefect>,
 }
 
 /// Epochs laid out in advance for sources that do not wait.
@@ -129,66 +156,84 @@ struct World {
     sources: Vec<Box<dyn Source>>,
     source_tasks: Vec<Vec<TaskId>>,
     sink_tasks: Vec<Vec<TaskId>>,
-    committers: Vec<Box<dyn SinkCommitter>>,
+    commits: Commits,
+    stateful: Vec<StatefulNode>,
+    gathering: Gathering<Pending>,
+    /// For each operator, what its state was cleaned by, and whether its files are being made fewer.
+    evicted: Vec<Option<Watermark>>,
+    compacting: BTreeSet<usize>,
+    /// What begins once its plan is kept.
+    planned: Vec<(TaskId, BeginEpoch)>,
+    durable_plans: u64,
     /// Tasks that have sent the end on.
     ended: usize,
 }
 
 /// Runs `topology` until its sources are exhausted.
 pub(super) fn simulate(topology: &Topology, options: SimulationOptions) -> Result<()> {
-    let mut world = World::new(topology, options)?;
+    let mut world = World::new(topology, options, Arc::new(MemoryStore::default()))?;
     if options.is_pipelined {
         world.lay_out_pipeline()?;
     }
     let mut events = 0;
-    while world.ended < world.tasks.len() {
+    while !world.is_over() {
         events += 1;
         if events > MOST_EVENTS {
             return Err(Error::internal(format!("no end after {MOST_EVENTS} events")));
         }
-        let choices = world.choices();
-        let Some(choice) = choices.get(world.random.below(choices.len().max(1))).copied() else {
-            return Err(Error::internal(format!(
-                "deadlock: tasks {:?} have not acknowledged",
-                world.machine.missing()
-            )));
-        };
-        world.happen(choice)?;
+        world.advance()?;
     }
     Ok(())
 }
 
 impl World {
-    fn new(topology: &Topology, options: SimulationOptions) -> Result<Self> {
+    /// A query that begins, or goes on from the checkpoint in `store`: the steps of `runtime::launch`.
+    fn new(topology: &Topology, options: SimulationOptions, store: Arc<dyn CheckpointStore>) -> Result<Self> {
         let graph = ExecutionGraph::new(topology, options.parallelism, options.window);
-        let mut tasks = Vec::new();
         let statics = StaticTables::of(topology);
         let path = ActorPath::new(topology.name(), "coordinator", 0);
         statics.refresh(&path, None, &ManualClock::default())?;
-        for spec in &graph.tasks {
-            tasks.push(task(topology, spec, &statics, options)?);
+        let mut operators = prepare_operators(topology, &graph, &statics)?;
+        if let Some(defect) = options.defect {
+            operators.values_mut().for_each(|task| task.plant(defect));
         }
-        let mut sources = Vec::new();
-        let (mut source_tasks, mut sink_tasks, mut committers) = (Vec::new(), Vec::new(), Vec::new());
+        let stateful = stateful_nodes(topology, &graph, &operators);
+        let nodes = crate::runtime::watermark_nodes(topology, &graph);
+        let watermarks = WatermarkOptions { no_data_epochs: topology.uses_watermark(), ..WatermarkOptions::default() };
+        let plan = plan_record(topology, &stateful, &nodes, watermarks.policy);
+        let opening = Opening { new_id: 1, host: String::new(), pid: 0, started_micros: 0, plan, retain: 2 };
+        let (mut log, found) = CheckpointLog::open(store, opening)?;
+        log.set_fan_in(3);
+        log.plant(options.protocol_defect);
+        let (sources, start) = open_sources_at(topology, &found, options.trigger)?;
+        let next = found.last().map_or(0, |last| last.epoch + 1);
+        let first_epoch = start.planned.as_ref().map_or(next, |plan| plan.barrier.epoch);
+        let place = (log.generation(), first_epoch);
+        let (mut source_tasks, mut sink_tasks, mut ends) = (Vec::new(), Vec::new(), Vec::new());
         for (index, node) in topology.nodes().iter().enumerate() {
             let instances: Vec<TaskId> = graph.instances(index).map(|task| task.id).collect();
             match &node.kind {
-                NodeKind::Source(factory) => {
-                    sources.push(factory.open(None)?);
-                    source_tasks.push(instances);
-                }
+                NodeKind::Source(_) => source_tasks.push(instances),
                 NodeKind::Sink(sink) => {
-                    committers.push(sink.committer(&context(topology, index, 0))?);
+                    let committer = sink.committer(&context(topology, index, 0, place))?;
+                    ends.push(SinkEnd::new(committer, sink.guarantee()));
                     sink_tasks.push(instances);
                 }
                 NodeKind::Operator(_) => {}
             }
         }
-        let initial = sources.iter_mut().map(|source| source.initial()).collect::<Result<Vec<_>>>()?;
-        let nodes = crate::runtime::watermark_nodes(topology, &graph);
-        let watermarks = WatermarkOptions { no_data_epochs: topology.uses_watermark(), ..WatermarkOptions::default() };
-        let tracker = WatermarkTracker::new(watermarks, nodes, 0);
-        let machine = EpochMachine::new(TriggerKind::AvailableNow, graph.ids().collect(), tracker, 0);
+        let mut commits = Commits::new(log, ends);
+        commits.recover(&found)?;
+        if let Some(last) = found.last() {
+            restore(commits.log().reader(), &last.operators, &stateful, &mut operators)?;
+        }
+        let mut tracker = WatermarkTracker::new(watermarks, nodes, 0);
+        if let Some(last) = found.last() {
+            tracker.restore(&last.event_time);
+        }
+        let tasks = graph.tasks.iter().map(|spec| task(topology, spec, &mut operators, place));
+        let tasks = tasks.collect::<Result<Vec<_>>>()?;
+        let machine = EpochMachine::new(options.trigger, graph.ids().collect(), tracker, first_epoch);
         let mut receivers = BTreeMap::new();
         for spec in &graph.tasks {
             for (channel, peer) in spec.wiring.outputs.iter().flatten().enumerate() {
@@ -202,7 +247,7 @@ impl World {
             runnable: BTreeSet::new(),
             io: Vec::new(),
             acks: BTreeMap::new(),
-            answers: VecDeque::from([Event::Opened(Start { offsets: initial, planned: None })]),
+            answers: VecDeque::from([Event::Opened(start)]),
             in_flight: BTreeMap::new(),
             receivers,
             window: options.window,
@@ -211,9 +256,29 @@ impl World {
             sources,
             source_tasks,
             sink_tasks,
-            committers,
+            commits,
+            gathering: Gathering::new(stateful.len()),
+            evicted: vec![None; stateful.len()],
+            stateful,
+            compacting: BTreeSet::new(),
+            planned: Vec::new(),
+            durable_plans: 0,
             ended: 0,
         })
+    }
+
+    fn is_over(&self) -> bool {
+        self.ended == self.tasks.len()
+    }
+
+    /// Lets one of the things happen that can happen.
+    fn advance(&mut self) -> Result<()> {
+        let choices = self.choices();
+        let Some(choice) = choices.get(self.random.below(choices.len().max(1))).copied() else {
+            let missing = self.machine.missing();
+            return Err(Error::internal(format!("deadlock: tasks {missing:?} have not acknowledged")));
+        };
+        self.happen(choice)
     }
 
     fn choices(&self) -> Vec<Choice> {
@@ -231,7 +296,8 @@ impl World {
             Choice::Step(task) => self.step(task),
             Choice::Complete(index) => self.complete(index),
             Choice::Hear(task) => {
-                let ack = pop(&mut self.acks, task).ok_or_else(|| Error::internal("no acknowledgement"))?;
+                let mut ack = pop(&mut self.acks, task).ok_or_else(|| Error::internal("no acknowledgement"))?;
+                self.keep_state(&mut ack);
                 match &mut self.pipeline {
                     None => self.coordinate(Event::Acked(Box::new(ack))),
                     Some(pipeline) => {
@@ -318,6 +384,10 @@ impl World {
     }
 
     fn complete(&mut self, index: usize) -> Result<()> {
+        // Slow work, so that epochs are committed meanwhile.
+        if matches!(self.io[index], Io::Compact(_)) && self.random.below(40) > 0 {
+            return Ok(());
+        }
         match self.io.swap_remove(index) {
             Io::Fetch(task, reader) => {
                 let fetched: Fetched = reader.fetch()?;
@@ -336,7 +406,72 @@ impl World {
                 self.runnable.insert(task);
                 self.carry_out(task, effects)
             }
+            Io::Plan(range) => {
+                persist(|_| (), || self.commits.plan(range.clone()))?;
+                self.begin();
+                Ok(())
+            }
+            Io::State(operator, instance, snapshot) => {
+                let (encoded, writer) = (encode_state(&snapshot.delta)?, self.commits.log().writer());
+                let kind = FileKind::Changes { level: 0 };
+                let files = persist(|_| (), || writer.write(operator, instance, kind, &encoded))?;
+                self.gathering.arrived(operator, Ok(files));
+                self.commit_if_complete()
+            }
+            Io::Commit(end) => {
+                let is_durable = end.durable.is_some();
+                persist(|_| (), || self.commits.decide(&end))?;
+                persist(|_| (), || self.commits.publish(is_durable))?;
+                self.answers.push_back(Event::Committed);
+                if is_durable {
+                    self.io.push(Io::Clean);
+                }
+                Ok(())
+            }
+            Io::Clean => {
+                let cleaned = self.commits.log_mut().clean();
+                for compaction in self.commits.log().compactions() {
+                    if self.compacting.insert(compaction.operator) {
+                        self.io.push(Io::Compact(compaction));
+                    }
+                }
+                outside(cleaned)
+            }
+            Io::Compact(compaction) => {
+                let operator = compaction.operator;
+                let (fresh, log) = (self.stateful[operator].fresh()?, self.commits.log());
+                match compaction.run(fresh, self.evicted[operator], log.reader(), &log.writer()) {
+                    Ok(Some(compacted)) => {
+                        self.commits.log_mut().adopt(compacted);
+                        self.compacting.remove(&operator);
+                        Ok(())
+                    }
+                    Ok(None) => Ok(()),
+                    Err(error) => outside(Err(error)),
+                }
+            }
         }
+    }
+
+    fn keep_state(&mut self, ack: &mut EpochAck) {
+        let Some(snapshot) = ack.snapshot.take().filter(|_| self.pipeline.is_none()) else { return };
+        let place = |node: &StatefulNode| node.tasks.iter().position(|task| *task == ack.task);
+        let found = self.stateful.iter().enumerate().find_map(|(operator, node)| Some((operator, place(node)?)));
+        if let Some((operator, instance)) = found {
+            self.evicted[operator] = snapshot.here;
+            self.gathering.expect();
+            self.io.push(Io::State(operator, instance, snapshot));
+        }
+    }
+
+    fn commit_if_complete(&mut self) -> Result<()> {
+        if let Some((pending, changes)) = self.gathering.take() {
+            let changes = changes?;
+            let durable = pending.durable.map(|(to, event_time)| DurableEnd { to, event_time, changes });
+            let end = EpochEnd { epoch: pending.epoch, prepared: pending.prepared, durable };
+            self.io.push(Io::Commit(Box::new(end)));
+        }
+        Ok(())
     }
 
     fn coordinate(&mut self, event: Event) -> Result<()> {
@@ -350,14 +485,17 @@ impl World {
                     }
                     self.answers.push_back(Event::Latest(available));
                 }
-                Command::Plan(plan) => self.begin(&plan)?,
+                Command::Plan(plan) => self.plan(&plan)?,
                 Command::Commit(epoch) => {
-                    for (sink, tasks) in self.sink_tasks.iter().enumerate() {
+                    let prepared = |tasks: &Vec<TaskId>| {
                         let acks = epoch.acks.iter().filter(|ack| tasks.contains(&ack.task));
-                        let prepared: Vec<Prepared> = acks.filter_map(|ack| ack.prepared.clone()).collect();
-                        self.committers[sink].commit(epoch.plan.barrier.epoch, &prepared)?;
-                    }
-                    self.answers.push_back(Event::Committed);
+                        acks.filter_map(|ack| ack.prepared.clone()).collect()
+                    };
+                    let plan = &epoch.plan;
+                    let durable = plan.span.as_ref().map(|_| (plan.to.clone(), self.machine.watermarks().record()));
+                    let prepared = self.sink_tasks.iter().map(prepared).collect();
+                    self.gathering.finish(Pending { epoch: plan.barrier.epoch, prepared, durable });
+                    self.commit_if_complete()?;
                 }
                 Command::Finish => self.finish(),
                 Command::Sleep(_) | Command::Drained(_) | Command::Idle => {}
@@ -406,12 +544,40 @@ impl World {
         }
     }
 
-    fn begin(&mut self, plan: &EpochPlan) -> Result<()> {
-        for (task, begin) in self.begins(plan)? {
+    /// As the coordinator actor plans.
+    fn plan(&mut self, plan: &EpochPlan) -> Result<()> {
+        self.planned = self.begins(plan)?;
+        let Some(span) = plan.span.as_ref().filter(|_| !plan.is_replay) else {
+            self.begin();
+            return Ok(());
+        };
+        let is_base = self.durable_plans.is_multiple_of(4);
+        self.durable_plans += 1;
+        let mut saved = Vec::new();
+        for (index, source) in self.sources.iter_mut().enumerate() {
+            let (from, to) = (&span.from[index], &plan.to[index]);
+            let base = if is_base { source.save_all(from)? } else { None };
+            let range = if from == to { None } else { source.save(from, to)? };
+            saved.push(SavedSource { base, range });
+        }
+        self.io.push(Io::Plan(PlannedRange {
+            epoch: plan.barrier.epoch,
+            from: span.from.clone(),
+            to: plan.to.clone(),
+            has_data: span.has_data,
+            watermark: span.time.query,
+            processing_micros: span.time.processing_micros,
+            saved,
+            is_base,
+        }));
+        Ok(())
+    }
+
+    fn begin(&mut self) {
+        for (task, begin) in std::mem::take(&mut self.planned) {
             self.mail((None, task), Mail::Begin(begin));
         }
         self.answers.push_back(Event::Planned);
-        Ok(())
     }
 
     fn begins(&mut self, plan: &EpochPlan) -> Result<Vec<(TaskId, BeginEpoch)>> {
@@ -443,34 +609,39 @@ fn pop<K: Ord + Copy, V>(queues: &mut BTreeMap<K, VecDeque<V>>, key: K) -> Optio
     item
 }
 
-fn context(topology: &Topology, node: usize, instance: usize) -> SinkContext {
-    let schema = topology.nodes()[node].schema.clone();
-    SinkContext { instance, ..SinkContext::new("simulation", topology.output_mode(), schema) }
+/// What a failure of the store does that nobody has to notice.
+fn outside(result: Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.kind() != ErrorKind::Connector => Err(error),
+        _ => Ok(()),
+    }
 }
 
-fn task(topology: &Topology, spec: &TaskSpec, statics: &StaticTables, options: SimulationOptions) -> Result<SimTask> {
-    let operator = match &spec.kind {
-        TaskKind::Exchange { columns, receivers, .. } => Box::new(Exchange::new(columns.clone(), *receivers)),
-        TaskKind::Node(node) => match &topology.nodes()[node.index()].kind {
-            NodeKind::Source(_) => return Ok(SimTask::Source(SourceTask::new(spec.id, &spec.wiring))),
-            NodeKind::Sink(sink) => {
-                let writer = sink.open(&context(topology, node.index(), spec.instance))?;
-                return Ok(SimTask::Sink(SinkTask::new(spec.id, writer, &spec.wiring, 0, topology.output_mode())));
-            }
-            NodeKind::Operator(factory) => {
-                let mut operator = factory.instance();
-                statics.share(node.index(), operator.as_mut());
-                let mut task = prepare_operator(operator, spec)?;
-                if let Some(defect) = options.defect {
-                    task.plant(defect);
-                }
-                return Ok(SimTask::Operator(task));
-            }
-        },
-    };
-    let mut task = prepare_operator(operator, spec)?;
-    if let Some(defect) = options.defect {
-        task.plant(defect);
+fn context(topology: &Topology, node: usize, instance: usize, (generation, first_epoch): (u64, Epoch)) -> SinkContext {
+    let schema = topology.nodes()[node].schema.clone();
+    let checkpoint = Uuid::from_u128(1);
+    SinkContext {
+        instance,
+        generation,
+        first_epoch,
+        checkpoint,
+        ..SinkContext::new("simulation", topology.output_mode(), schema)
     }
-    Ok(SimTask::Operator(task))
+}
+
+fn task(
+    topology: &Topology,
+    spec: &TaskSpec,
+    operators: &mut BTreeMap<TaskId, OperatorTask>,
+    place: (u64, Epoch),
+) -> Result<SimTask> {
+    if let Some(operator) = operators.remove(&spec.id) {
+        return Ok(SimTask::Operator(operator));
+    }
+    let TaskKind::Node(node) = &spec.kind else { return Err(Error::internal("an exchange was not opened")) };
+    if let NodeKind::Sink(sink) = &topology.nodes()[node.index()].kind {
+        let writer = sink.open(&context(topology, node.index(), spec.instance, place))?;
+        return Ok(SimTask::Sink(SinkTask::new(spec.id, writer, &spec.wiring, place.1, topology.output_mode())));
+    }
+    Ok(SimTask::Source(SourceTask::new(spec.id, &spec.wiring)))
 }

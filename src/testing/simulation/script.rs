@@ -1,6 +1,6 @@
 //! A source that follows a script and a sink that keeps what it is given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use arrow::array::{ArrayRef, AsArray, Int64Array};
@@ -8,18 +8,20 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use super::Random;
+use super::store::SimStore;
 use crate::clock::lock;
 use crate::connector::{
-    Guarantee, Offset, Prepared, ReadLimit, Sink, SinkContext, SinkWriter, Source, SourceFactory, SplitReader,
+    Guarantee, NextPoll, Offset, Prepared, ReadLimit, Sink, SinkCommitter, SinkContext, SinkWriter, Source,
+    SourceFactory, SplitReader,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Rows of (key, value), epoch by epoch.
 pub(super) type Script = Vec<Vec<(i64, i64)>>;
 
-/// A script of a few epochs over a few keys.
-pub(super) fn random_script(random: &mut Random) -> Script {
-    let epochs = 1 + random.below(4);
+/// A script of at most so many epochs over a few keys.
+pub(super) fn random_script(random: &mut Random, most_epochs: usize) -> Script {
+    let epochs = 1 + random.below(most_epochs);
     (0..epochs).map(|_| random_rows(random)).collect()
 }
 
@@ -53,13 +55,15 @@ impl SourceFactory for ScriptSource {
     }
 
     fn open(&self, _: Option<&[usize]>) -> Result<Box<dyn Source>> {
-        Ok(Box::new(Playing { script: self.script.clone(), random: Random::new(self.seed) }))
+        Ok(Box::new(Playing { script: self.script.clone(), random: Random::new(self.seed), known: BTreeSet::new() }))
     }
 }
 
 struct Playing {
     script: Script,
     random: Random,
+    /// The ends of ranges that were found; it plans no others, so that it needs what it saved.
+    known: BTreeSet<i64>,
 }
 
 impl Source for Playing {
@@ -77,11 +81,18 @@ impl Source for Playing {
 
     fn latest(&mut self, from: &Offset, _: ReadLimit) -> Result<Offset> {
         let at = from.0.as_i64().unwrap();
-        Ok(Offset::from((at + 1).min(i64::try_from(self.script.len()).unwrap())))
+        let latest = (at + 1).min(i64::try_from(self.script.len()).unwrap());
+        self.known.insert(latest);
+        Ok(Offset::from(latest))
     }
 
-    fn plan(&mut self, from: &Offset, _: &Offset, parallelism: usize) -> Result<Vec<Box<dyn SplitReader>>> {
-        let rows = &self.script[usize::try_from(from.0.as_i64().unwrap()).unwrap()];
+    fn plan(&mut self, from: &Offset, to: &Offset, parallelism: usize) -> Result<Vec<Box<dyn SplitReader>>> {
+        let [from, to] = [from, to].map(|offset| offset.0.as_i64().unwrap());
+        if let Some(unknown) = (from + 1..=to).find(|end| !self.known.contains(end)) {
+            return Err(Error::internal(format!("the range up to {unknown} was never found nor restored")));
+        }
+        let range = usize::try_from(from).unwrap()..usize::try_from(to).unwrap();
+        let rows = self.script[range].concat();
         let mut parts: Vec<Vec<RecordBatch>> = vec![Vec::new(); parallelism];
         let mut rest = rows.as_slice();
         while !rest.is_empty() {
@@ -93,8 +104,26 @@ impl Source for Playing {
         Ok(parts.into_iter().map(reader).collect())
     }
 
+    fn save(&mut self, from: &Offset, to: &Offset) -> Result<Option<Vec<u8>>> {
+        let [from, to] = [from, to].map(|offset| offset.0.as_i64().unwrap());
+        Ok(Some((from + 1..=to).flat_map(i64::to_le_bytes).collect()))
+    }
+
+    fn save_all(&mut self, to: &Offset) -> Result<Option<Vec<u8>>> {
+        self.save(&0.into(), to)
+    }
+
+    fn restore(&mut self, saved: &[u8]) -> Result<()> {
+        self.known.extend(saved.chunks_exact(8).map(|end| i64::from_le_bytes(end.try_into().unwrap())));
+        Ok(())
+    }
+
     fn fix_end(&mut self, _: &Offset) -> Result<()> {
         Ok(())
+    }
+
+    fn next_poll(&mut self) -> NextPoll {
+        NextPoll::Ended
     }
 }
 
@@ -115,20 +144,32 @@ fn batch(rows: &[(i64, i64)]) -> RecordBatch {
 /// Epoch → its rows, sorted.
 pub(super) type Results = BTreeMap<u64, Vec<Vec<i64>>>;
 
+/// What was staged, under the text that stands for it.
+type Staged = BTreeMap<Vec<u8>, Vec<Vec<i64>>>;
+
 /// Keeps BIGINT rows by epoch.
 #[derive(Clone, Default)]
 pub(super) struct KeepingSink {
     pub(super) results: Arc<Mutex<Results>>,
+    /// Rows are staged and shown when they are committed, by this run of a query; otherwise they are shown as they are written.
+    pub(super) run: Option<SimStore>,
+    staged: Arc<Mutex<Staged>>,
+    shown: Arc<Mutex<BTreeSet<Vec<u8>>>>,
 }
 
 impl KeepingSink {
-    /// What was written, each epoch's rows sorted.
+    /// What was shown, each epoch's rows sorted.
     pub(super) fn sorted(&self) -> Results {
         let mut results = lock(&self.results).clone();
         for rows in results.values_mut() {
             rows.sort();
         }
         results
+    }
+
+    /// The same sink in another run of the query.
+    pub(super) fn in_run(&self, run: &SimStore) -> Self {
+        Self { run: Some(run.clone()), ..self.clone() }
     }
 }
 
@@ -138,42 +179,88 @@ impl Sink for KeepingSink {
     }
 
     fn guarantee(&self) -> Guarantee {
-        Guarantee::AtLeastOnce
+        if self.run.is_some() { Guarantee::ExactlyOnce } else { Guarantee::AtLeastOnce }
     }
 
     fn is_parallel(&self) -> bool {
         true
     }
 
-    fn open(&self, _: &SinkContext) -> Result<Box<dyn SinkWriter>> {
-        Ok(Box::new(Keeping { sink: self.clone(), epoch: 0 }))
+    fn open(&self, context: &SinkContext) -> Result<Box<dyn SinkWriter>> {
+        let (sink, rows) = (self.clone(), Vec::new());
+        Ok(Box::new(Keeping { sink, epoch: 0, rows, name: (context.generation, context.instance) }))
+    }
+
+    fn committer(&self, _: &SinkContext) -> Result<Box<dyn SinkCommitter>> {
+        Ok(Box::new(Showing(self.clone())))
     }
 }
 
 struct Keeping {
     sink: KeepingSink,
     epoch: u64,
+    rows: Vec<Vec<i64>>,
+    name: (u64, usize),
 }
 
 impl SinkWriter for Keeping {
     fn begin(&mut self, epoch: u64) -> Result<()> {
         self.epoch = epoch;
-        lock(&self.sink.results).entry(epoch).or_default();
+        if self.sink.run.is_none() {
+            lock(&self.sink.results).entry(epoch).or_default();
+        }
         Ok(())
     }
 
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let mut results = lock(&self.sink.results);
-        let rows = results.entry(self.epoch).or_default();
         for row in 0..batch.num_rows() {
-            rows.push(batch.columns().iter().map(|column| column.as_primitive::<Int64Type>().value(row)).collect());
+            self.rows
+                .push(batch.columns().iter().map(|column| column.as_primitive::<Int64Type>().value(row)).collect());
         }
         Ok(())
     }
 
     fn prepare(&mut self) -> Result<Prepared> {
-        Ok(Prepared::default())
+        let rows = std::mem::take(&mut self.rows);
+        let Some(run) = &self.sink.run else {
+            lock(&self.sink.results).entry(self.epoch).or_default().extend(rows);
+            return Ok(Prepared::default());
+        };
+        run.step()?;
+        let token = format!("{} {:?}", self.epoch, self.name).into_bytes();
+        lock(&self.sink.staged).insert(token.clone(), rows);
+        Ok(Prepared(token))
     }
 
     fn abort(&mut self) {}
+}
+
+/// Shows what was staged, part by part.
+struct Showing(KeepingSink);
+
+impl SinkCommitter for Showing {
+    fn commit(&mut self, epoch: u64, prepared: &[Prepared]) -> Result<()> {
+        let Some(run) = &self.0.run else { return Ok(()) };
+        for Prepared(token) in prepared {
+            run.step()?;
+            run.expect_decided(epoch, token);
+            let rows = lock(&self.0.staged).get(token).cloned();
+            let rows = rows.ok_or_else(|| Error::internal("what was prepared is gone"))?;
+            let mut results = lock(&self.0.results);
+            let shown = results.entry(epoch).or_default();
+            if lock(&self.0.shown).insert(token.clone()) {
+                shown.extend(rows);
+            }
+        }
+        Ok(())
+    }
+
+    fn recover(&mut self, last: Option<u64>) -> Result<()> {
+        let (shown, last) = (lock(&self.0.shown), last.map_or(0, |last| last + 1));
+        let epoch =
+            |token: &Vec<u8>| String::from_utf8_lossy(token).split(' ').next().and_then(|epoch| epoch.parse().ok());
+        lock(&self.0.staged)
+            .retain(|token, _| shown.contains(token) || epoch(token).is_some_and(|epoch: u64| epoch >= last));
+        Ok(())
+    }
 }

@@ -11,23 +11,23 @@ use super::*;
 use crate::connector::BatchTable;
 use crate::operator::aggregate::NativeFunction;
 use crate::operator::{
-    AggregateCall, AggregateSpec, CountBy, Expression, ExpressionRef, FinalAggregate, JoinBound, JoinCondition,
-    JoinInput, JoinKey, JoinSide, JoinSpec, JoinType, PartialAggregate, Project, StaticJoin, StreamJoin, TimeKey,
-    TimeKind, Union, WatermarkNode, Windows,
+    AggregateCall, AggregateSpec, CountBy, Deduplicate, Expression, ExpressionRef, FinalAggregate, JoinBound,
+    JoinCondition, JoinInput, JoinKey, JoinSide, JoinSpec, JoinType, PartialAggregate, Project, StaticJoin, StreamJoin,
+    TimeKey, TimeKind, Union, WatermarkNode, Windows,
 };
 use crate::protocol::OutputMode;
 
 /// A topology under test and what it should give.
-struct Case {
-    name: &'static str,
-    build: fn(&[Script], u64, &KeepingSink) -> Topology,
-    expected: fn(&[Script]) -> Results,
-    sources: usize,
+pub(super) struct Case {
+    pub(super) name: &'static str,
+    pub(super) build: fn(&[Script], u64, &KeepingSink) -> Topology,
+    pub(super) expected: fn(&[Script]) -> Results,
+    pub(super) sources: usize,
     /// The result depends on the watermark, which only the coordinator moves.
     is_timed: bool,
 }
 
-const CASES: [Case; 7] = [
+pub(super) const CASES: [Case; 8] = [
     Case { name: "count behind an exchange", build: count, expected: expect_count, sources: 1, is_timed: false },
     Case { name: "diamond", build: diamond, expected: expect_diamond, sources: 1, is_timed: false },
     Case { name: "union of two sources", build: union, expected: expect_union, sources: 2, is_timed: false },
@@ -35,6 +35,7 @@ const CASES: [Case; 7] = [
     Case { name: "windows", build: windows, expected: expect_windows, sources: 1, is_timed: true },
     Case { name: "static join", build: enriched, expected: expect_enriched, sources: 1, is_timed: false },
     Case { name: "full outer join", build: joined, expected: expect_joined, sources: 2, is_timed: true },
+    Case { name: "duplicates", build: distinct, expected: expect_distinct, sources: 1, is_timed: false },
 ];
 
 fn source(scripts: &[Script], index: usize, seed: u64) -> ScriptSource {
@@ -333,6 +334,27 @@ fn expect_enriched(scripts: &[Script]) -> Results {
     (0..).zip(keys(&scripts[0])).map(|(epoch, keys)| (epoch, shown(keys))).collect()
 }
 
+/// The keys, each once.
+fn distinct(scripts: &[Script], seed: u64, sink: &KeepingSink) -> Topology {
+    let mut topology = Topology::builder("duplicates");
+    let rows = topology.source("rows", source(scripts, 0, seed));
+    let seen = topology.operator("seen", Deduplicate::new(vec![0], None, true)).partitioned_by(rows, "key");
+    let key: (FieldRef, ExpressionRef) =
+        (Arc::new(Field::new("key", DataType::Int64, true)), Arc::new(Computed(|batch| number(batch, 0))));
+    let shown = topology.operator("shown", Project::new(vec![key])).after(seen);
+    topology.sink("keep", sink.clone()).after(shown);
+    topology.build().unwrap()
+}
+
+fn expect_distinct(scripts: &[Script]) -> Results {
+    let mut seen = BTreeSet::new();
+    let mut new = |keys: Vec<i64>| {
+        let keys: BTreeSet<i64> = keys.into_iter().collect();
+        keys.into_iter().filter(|key| seen.insert(*key)).map(|key| vec![key]).collect()
+    };
+    (0..).zip(keys(&scripts[0])).map(|(epoch, keys)| (epoch, new(keys))).collect()
+}
+
 /// Counts `keys` epoch by epoch and shows those touched, as update mode does.
 fn touched_counts(epochs: impl IntoIterator<Item = Vec<i64>>) -> Results {
     let mut counts: BTreeMap<i64, i64> = BTreeMap::new();
@@ -375,13 +397,16 @@ fn expect_two_exchanges(scripts: &[Script]) -> Results {
 /// Runs one seed of one case and compares with the oracle.
 fn run(case: &Case, seed: u64, defect: Option<Defect>) -> Result<()> {
     let mut random = Random::new(seed);
-    let scripts: Vec<Script> = (0..case.sources).map(|_| random_script(&mut random)).collect();
+    let scripts: Vec<Script> = (0..case.sources).map(|_| random_script(&mut random, 4)).collect();
     let sink = KeepingSink::default();
     let topology = (case.build)(&scripts, random.next(), &sink);
     let parallelism = [1, 2, 3, 4][random.below(4)];
     let window = Window { batches: [1, 2, 4][random.below(3)], bytes: 1 << 20 };
     let is_pipelined = random.below(2) == 0 && !case.is_timed;
-    simulate(&topology, SimulationOptions { seed: random.next(), parallelism, window, defect, is_pipelined })?;
+    let seed = random.next();
+    let trigger = TriggerKind::AvailableNow;
+    let options = SimulationOptions { seed, parallelism, window, defect, is_pipelined, trigger, protocol_defect: None };
+    simulate(&topology, options)?;
     let (found, expected) = (sink.sorted(), (case.expected)(&scripts));
     if found != expected {
         return Err(Error::internal(format!("the result is {found:?} instead of {expected:?}")));
@@ -390,7 +415,7 @@ fn run(case: &Case, seed: u64, defect: Option<Defect>) -> Result<()> {
 }
 
 /// The seeds to run: one given by hand, or so many.
-fn seeds(count: u64) -> Vec<u64> {
+pub(super) fn seeds(count: u64) -> Vec<u64> {
     match std::env::var("SIMULATION_SEED") {
         Ok(seed) => vec![seed.parse().expect("SIMULATION_SEED is a number")],
         Err(_) => (0..count).collect(),

@@ -86,18 +86,19 @@ impl FileCommitter {
 
     /// Makes the files of an epoch visible; those that are not staged any more are, or were.
     fn publish<'a>(&self, files: impl IntoIterator<Item = (PathBuf, &'a CommittedFile)>) -> Result<()> {
-        let mut touched = BTreeSet::new();
+        let (mut touched, mut left) = (BTreeSet::new(), BTreeSet::new());
         for (staged, file) in files {
             let visible = self.root.join(&file.path);
             if disk::exists(&staged)? {
                 self.disk.create_directory(visible.parent().unwrap_or(&self.root))?;
                 self.disk.rename(&staged, &visible)?;
             }
-            touched.extend(staged.parent().map(Path::to_path_buf));
+            left.extend(staged.parent().map(Path::to_path_buf));
             let below = Path::new(&file.path).ancestors().skip(1);
             touched.extend(below.map(|directory| self.root.join(directory)));
         }
-        touched.iter().try_for_each(|directory| self.disk.sync_directory(directory))
+        // The new names first: after a power failure a file may have both names, but not none.
+        touched.iter().chain(&left).try_for_each(|directory| self.disk.sync_directory(directory))
     }
 
     /// The name a file has until it is visible.
@@ -131,6 +132,13 @@ impl SinkCommitter for FileCommitter {
             return Ok(());
         }
         let committed = self.decide(epoch, &files)?;
+        if committed.is_empty() {
+            let root = self.root.display();
+            return Err(Error::connector(format!(
+                "the manifest in {root} has lost epoch {epoch}; put the directory back as it was, or start the query with a \
+                 new checkpoint"
+            )));
+        }
         let (ours, others): (Vec<_>, Vec<_>) = files.iter().partition(|file| committed.contains(&file.file));
         if !others.is_empty() {
             let (count, root) = (others.len(), self.root.display());

@@ -158,8 +158,10 @@ impl ManifestLog {
 
     /// Deletes what a crash left behind: files that are merged already, and those half made for epochs up to `last`.
     pub(super) fn clean(&self, last: u64) -> Result<()> {
-        let kept = self.list()?;
-        for name in disk::list(&self.directory)? {
+        // One list: between two another process could add what the first does not know of.
+        let names = disk::list(&self.directory)?;
+        let kept = uncovered(&names);
+        for name in names {
             let half_made = name.strip_prefix('.').and_then(|name| name.rsplit_once('.')).map(|(name, _)| name);
             let is_dead = match half_made {
                 Some(name) => Piece::parse(name).is_some_and(|piece| piece.last <= last),
@@ -174,16 +176,7 @@ impl ManifestLog {
 
     /// The files of the log that are not merged into another, in the order of their epochs.
     fn list(&self) -> Result<Vec<Piece>> {
-        let names = disk::list(&self.directory)?;
-        let mut pieces: Vec<Piece> = names.iter().filter_map(|name| Piece::parse(name)).collect();
-        pieces.sort_unstable_by_key(|piece| (piece.first, u64::MAX - piece.last, u32::MAX - piece.level));
-        let mut end = None;
-        pieces.retain(|piece| {
-            let is_covered = end.is_some_and(|end| piece.last <= end);
-            end = end.max(Some(piece.last));
-            !is_covered
-        });
-        Ok(pieces)
+        disk::list(&self.directory).map(|names| uncovered(&names))
     }
 
     /// The epochs in the files that are `wanted`.
@@ -232,4 +225,17 @@ impl ManifestLog {
     fn path(&self, piece: Piece) -> PathBuf {
         self.directory.join(piece.name())
     }
+}
+
+/// The files among `names` whose epochs no other one has, in the order of their epochs.
+fn uncovered(names: &[String]) -> Vec<Piece> {
+    let mut pieces: Vec<Piece> = names.iter().filter_map(|name| Piece::parse(name)).collect();
+    pieces.sort_unstable_by_key(|piece| (piece.first, u64::MAX - piece.last, u32::MAX - piece.level));
+    let mut end = None;
+    pieces.retain(|piece| {
+        let is_covered = end.is_some_and(|end| piece.last <= end);
+        end = end.max(Some(piece.last));
+        !is_covered
+    });
+    pieces
 }

@@ -41,10 +41,16 @@ pub(super) struct Listing {
     is_recursive: bool,
 }
 
+/// The path from the root: a checkpoint knows files by it, wherever the next run is started.
+fn absolute(path: &str) -> String {
+    let path = local_path(path);
+    std::path::absolute(path).map_or_else(|_| path.to_string(), |path| path.to_string_lossy().into_owned())
+}
+
 impl Listing {
     /// The files directly in `path`, or those it names as a pattern.
     pub(super) fn of_path(path: &str) -> Self {
-        Self { paths: vec![local_path(path).to_string()], name_patterns: Vec::new(), is_recursive: false }
+        Self { paths: vec![absolute(path)], name_patterns: Vec::new(), is_recursive: false }
     }
 
     /// Takes the options `path`, `pathGlobFilter` and `recursiveFileLookup`.
@@ -52,12 +58,7 @@ impl Listing {
     /// # Errors
     /// When there is no path, or a pattern is not well formed.
     pub(super) fn from_options(options: &Options, paths: &[String], what: &str) -> Result<Self> {
-        let paths: Vec<String> = paths
-            .iter()
-            .map(String::as_str)
-            .chain(options.text("path"))
-            .map(|path| local_path(path).to_string())
-            .collect();
+        let paths: Vec<String> = paths.iter().map(String::as_str).chain(options.text("path")).map(absolute).collect();
         if paths.is_empty() {
             return Err(Error::config(format!(
                 "{what} needs a path; give it with .load_path(\"…\") or .option(\"path\", …)"
