@@ -8,14 +8,14 @@ use uuid::Uuid;
 
 use crate::checkpoint::CheckpointReader;
 use crate::connector::source::memory::MemoryStreamFactory;
-use crate::coordinator::Trigger;
+use crate::coordinator::{Trigger, TriggerKind};
 use crate::dataframe::DataFrame;
 use crate::error::{Error, Result};
 use crate::observability::{StreamingQueryProgress, StreamingQueryStatus, WatermarkStatus};
 use crate::plan::logical::{LogicalPlan, Relation};
-use crate::plan::topology::Topology;
+use crate::plan::topology::{NodeKind, Topology};
 use crate::runtime::{
-    CheckpointOptions, LateRows, LaunchOptions, QueryControl, QueryState, TemporaryDirectory, launch,
+    CheckpointOptions, LateRows, LaunchOptions, Launched, QueryControl, QueryState, TemporaryDirectory, launch,
 };
 use crate::session::Session;
 use crate::settings::Settings;
@@ -37,6 +37,7 @@ struct Shared {
     state: Arc<QueryState>,
     control: QueryControl,
     late_rows: Arc<LateRows>,
+    delivery: String,
     session: Session,
     topology: Topology,
     explained: String,
@@ -65,12 +66,17 @@ pub(crate) fn start(
     let (id, run_id) = (checkpoint_id(&checkpoint)?.unwrap_or(new_id), Uuid::new_v4());
     let queries = session.streams();
     let place = queries.reserve(id, name.as_deref())?;
+    let trigger = trigger.resolve()?;
+    if matches!(trigger, TriggerKind::Continuous(_)) {
+        check_continuous(&topology)?;
+    }
+    let location = checkpoint.temporary.is_none().then(|| checkpoint.store.location());
     let state = Arc::new(QueryState::new());
     let options = LaunchOptions {
         id,
         run_id,
         name: name.clone(),
-        trigger: trigger.resolve()?,
+        trigger,
         parallelism: settings.parallelism,
         watermarks: settings.watermarks,
         checkpoint,
@@ -79,12 +85,30 @@ pub(crate) fn start(
         on_end: queries.on_end(id),
     };
     let topology = if name.is_none() { topology.renamed(&id.to_string()[..8]) } else { topology };
-    let (control, late_rows) = launch(&topology, options, Arc::clone(&state))?;
+    let Launched { control, late_rows, delivery } = launch(&topology, options, Arc::clone(&state))?;
+    let delivery = delivery.explain(location.as_deref());
     let (session, explained) = (session.clone(), with.explained);
-    let shared = Shared { id, run_id, name, state, control, late_rows, session, topology, explained };
+    let shared = Shared { id, run_id, name, state, control, late_rows, delivery, session, topology, explained };
     let query = StreamingQuery { shared: Arc::new(shared) };
     place.fill(&query);
     Ok(query)
+}
+
+/// # Errors
+/// When a sink needs epochs that come again as they were.
+fn check_continuous(topology: &Topology) -> Result<()> {
+    let sinks = topology.nodes().iter().filter_map(|node| match &node.kind {
+        NodeKind::Sink(sink) => Some(sink),
+        NodeKind::Source(_) | NodeKind::Operator(_) => None,
+    });
+    let mut strict = sinks.filter(|sink| sink.needs_repeatable_epochs());
+    strict.next().map_or(Ok(()), |sink| {
+        Err(Error::plan(format!(
+            "{} cannot be used with a trigger of continuous processing: after a crash its epochs would not come again with the \
+             same rows; use .foreach(…), a file sink or another trigger",
+            sink.description()
+        )))
+    })
 }
 
 /// Where the checkpoint of a query is: where it was told to be, else a place of its own below the session's, else in a temporary
@@ -155,9 +179,11 @@ impl StreamingQuery {
         self.shared.state.exception()
     }
 
-    /// The plan it runs: as written, as understood, and as a topology.
+    /// The plan it runs: as written, as understood, and as a topology; then what it promises of each row, and which part of it sets
+    /// the limit.
     pub fn explain(&self) -> String {
-        format!("{}\n== Topology ==\n{}", self.shared.explained, self.shared.topology)
+        let Shared { explained, topology, delivery, .. } = self.shared.as_ref();
+        format!("{explained}\n== Topology ==\n{topology}\n== Delivery ==\n{delivery}\n")
     }
 
     /// The topology it runs.

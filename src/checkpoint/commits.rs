@@ -135,7 +135,7 @@ impl Commits {
         #[cfg(test)]
         if self.log.has(Defect::PublishesFirst) {
             let sinks = self.sinks.iter_mut().enumerate();
-            let mut epochs = sinks.flat_map(|(number, sink)| prepared(number).map(|epoch| (sink, epoch)));
+            let mut epochs = sinks.filter_map(|(number, sink)| prepared(number).map(|epoch| (sink, epoch)));
             epochs.try_for_each(|(sink, epoch)| sink.publish(&[epoch]))?;
         }
         if let Some(durable) = &end.durable {

@@ -213,7 +213,7 @@ impl CheckpointLog {
     pub(crate) fn plant(&mut self, defect: Option<Defect>) {
         self.defect = defect;
         if defect == Some(Defect::SweepsEarly) {
-            self.commits.back().map(|last| last.record.number).map(|last| self.sweep(last));
+            self.sweep(self.next().saturating_sub(1));
         }
     }
 

@@ -22,7 +22,7 @@
 //! | 2 the epoch runs; at its aligned barrier operators hand out their changes, sinks prepare rows that nobody sees | as 1: nothing that was made is named by a commit |
 //! | 3 files of state are made                            | as 1 |
 //! | 4 `runs` has no higher generation than ours          | as 1 |
-//! | 5 `commits/n` is made, naming the files and what was prepared | the epoch has happened: the next run publishes it and goes on behind it |
+//! | 5 `commits/n` is made, naming the files and what was prepared; `runs` still has none | the epoch has happened: the next run publishes it and goes on behind it |
 //! | 6 sinks publish                                      | the next run publishes again, which changes nothing |
 //! | 7 sources are told                                   | they are told with the next epoch |
 //! | 8 `offsets/n+1` says that n is published              | nothing is left to do for n |
@@ -44,8 +44,11 @@
 //!
 //! *Zombies.* A process that is thought dead and is not may do any step late. Before 5 it does no harm: its names carry its
 //! generation, so it overwrites nothing. At 5 it wins or loses like anybody. If it loses, it stops, and what it made is
-//! garbage. If it wins after a newer run has begun, the newer run loses at 5 and stops, and its next start continues from the winner.
-//! Generations (4) make that rare; 5 makes it safe.
+//! garbage. If it wins after a newer run has begun, the second look at `runs` tells it so and it stops without publishing; the newer
+//! run loses at 5 and stops, and its next start publishes the winner's commit and goes on from there. The first look (4) only
+//! makes that rare. The second one is needed: a zombie that slept while newer runs made n, went on, and deleted it again could make
+//! another `commits/n`. That stray is seen by nobody: readers follow the commits back from the newest as long as each names the
+//! one before by its checksum, and the next clean-up deletes what is older. (The simulation found this one.)
 //!
 //! *Deleting.* A run deletes what others made only behind its own first commit n: then every older run has lost, because it would
 //! have to make n or an earlier number first. What it made is named by a kept commit or garbage.

@@ -7,12 +7,13 @@
 //! |---|---|---|---|---|---|
 //! | `text` `csv` `json` (`parquet`) | yes | no | | `console` | at least once |
 //! | `socket` | no | when the peer closes | | `memory` | each epoch once while the process lives |
-//! | `rate` `rate-micro-batch` | yes | no | | `text` `csv` `json` | at least once |
+//! | `rate` `rate-micro-batch` | yes | no | | `text` `csv` `json` (`parquet`) | exactly once |
 //! | `MemoryStream` | yes | no | | `foreach` `foreach_batch` | at least once |
 //!
 //! All methods of opened sources and sinks are called where blocking is allowed: on the thread that starts the query, then on
 //! threads of the IO pool; never on an actor's.
 
+mod delivery;
 pub mod format;
 pub mod options;
 pub mod sink;
@@ -31,6 +32,8 @@ use uuid::Uuid;
 
 use crate::error::Result;
 use crate::protocol::OutputMode;
+
+pub(crate) use delivery::Delivery;
 
 /// A path without the `file:` of a URL.
 pub(crate) fn local_path(path: &str) -> &str {
@@ -100,8 +103,8 @@ pub enum NextPoll {
 ///
 /// The query calls, in this order: [`initial`](Self::initial) once, [`restore`](Self::restore) if it continues an earlier run,
 /// then for each epoch [`latest`](Self::latest), [`plan`](Self::plan) and [`save`](Self::save), and [`commit`](Self::commit) when
-/// the epoch is committed. A run that continues starts from a stored offset instead of the initial one. As long as queries have
-/// no checkpoints, no run continues another: `save`, `save_all` and `restore` are not called.
+/// the epoch is committed. A run that continues starts from a stored offset instead of the initial one, and plans an epoch again that
+/// an earlier run planned and did not commit.
 pub trait Source: Send + 'static {
     /// The columns every batch has.
     fn schema(&self) -> SchemaRef;
@@ -400,13 +403,14 @@ pub struct SinkContext {
     pub schema: SchemaRef,
     /// Which of the sink's writers this is, from 0.
     pub instance: usize,
-    /// Names the query's checkpoint: the same for all writers and the committer, and in every run that continues it; another for
-    /// every other query. As long as queries have no checkpoints, it is the query's id.
+    /// Names this sink of the query's checkpoint: the same for its writers and its committer, and in every run that continues the
+    /// checkpoint; another for every other sink and query.
     pub checkpoint: Uuid,
     /// The number of the run that continues this checkpoint, from 1. Of two processes that run at once, mistakenly, each has its
     /// own.
     pub generation: u64,
-    /// The number of the first epoch this run may write: one more than the last that is committed.
+    /// The number of the first epoch of this run: one that was planned and not committed, or one more than the last that is
+    /// committed.
     pub first_epoch: u64,
 }
 
@@ -438,6 +442,12 @@ pub trait Sink: Send + Sync + 'static {
 
     /// What the sink promises.
     fn guarantee(&self) -> Guarantee;
+
+    /// Whether an epoch that was interrupted must come again with its number and its rows, because what the sink does depends on it. A
+    /// query with a trigger of continuous processing cannot promise that and is refused.
+    fn needs_repeatable_epochs(&self) -> bool {
+        false
+    }
 
     /// Whether several writers may work side by side; otherwise there is one, which sees all rows.
     fn is_parallel(&self) -> bool {
@@ -499,8 +509,6 @@ pub trait SinkCommitter: Send {
     ///
     /// # Errors
     /// When the target cannot be written.
-    ///
-    /// As long as queries have no checkpoints, no run continues another and this is not called.
     fn recover(&mut self, last: Option<u64>) -> Result<()> {
         let _ = last;
         Ok(())

@@ -56,8 +56,10 @@ impl Trigger {
         Self(Inner::AvailableNow)
     }
 
-    /// Rows flow through at once; `interval` is how often a checkpoint is taken. As long as queries have no checkpoints, this is the
-    /// default trigger and the interval has no effect.
+    /// Rows flow through at once; `interval` is how often a checkpoint is taken, and with it the moment at which exactly-once sinks
+    /// show what they got. Epochs in between are committed nowhere: after a crash their rows come again in epochs that are cut
+    /// elsewhere, so that which rows are late may differ; counts and results are exactly-once all the same. Sinks that need
+    /// every epoch again as it was (`foreach_batch`) are refused.
     pub fn continuous(interval: impl IntoDuration) -> Self {
         Self(Inner::Continuous(interval.into_duration_text()))
     }

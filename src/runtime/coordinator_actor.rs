@@ -497,7 +497,7 @@ impl CoordinatorActor {
     fn let_go(&mut self, ctx: &mut Context<Self>) {
         if !std::mem::replace(&mut self.is_closing, true) {
             post(&self.parts.checkpoint, Close { is_clean: self.outcome.is_ok() });
-            ctx.run_later(GRACE, |me, ctx| me.publish_end(ctx));
+            ctx.run_later(GRACE, Self::publish_end);
         }
     }
 

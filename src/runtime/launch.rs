@@ -30,7 +30,7 @@ use crate::checkpoint::{
 };
 use crate::clock::Clock;
 use crate::connector::source::memory;
-use crate::connector::{Sink, SinkContext, Source};
+use crate::connector::{Delivery, Sink, SinkContext, Source};
 use crate::coordinator::{
     EpochMachine, EpochPlan, Span, Start, TriggerKind, WatermarkNodeSpec, WatermarkOptions, WatermarkTracker,
 };
@@ -85,6 +85,13 @@ impl QueryControl {
     }
 }
 
+/// A query that has started.
+pub(crate) struct Launched {
+    pub(crate) control: QueryControl,
+    pub(crate) late_rows: Arc<LateRows>,
+    pub(crate) delivery: Delivery,
+}
+
 /// A task ready to be put into an actor.
 enum Work {
     Source(SourceTask),
@@ -96,11 +103,7 @@ enum Work {
 ///
 /// # Errors
 /// When a source, sink or operator cannot be opened, or the checkpoint is of another query or not to be had; nothing runs then.
-pub(crate) fn launch(
-    topology: &Topology,
-    mut options: LaunchOptions,
-    state: Arc<QueryState>,
-) -> Result<(QueryControl, Arc<LateRows>)> {
+pub(crate) fn launch(topology: &Topology, mut options: LaunchOptions, state: Arc<QueryState>) -> Result<Launched> {
     let engine = Engine::get()?;
     let graph = ExecutionGraph::new(topology, options.parallelism, Window::default());
     let statics = Arc::new(StaticTables::of(topology));
@@ -122,8 +125,7 @@ pub(crate) fn launch(
     let mut commits = Commits::new(log, ends);
     contained("a sink's recovery", || commits.recover(&found))?;
     restore_state(topology, &options, &found, &commits, &stateful, &mut operators)?;
-    let work = graph.tasks.iter().map(|task| work_of(task, &mut operators, &mut writers));
-    let work = work.collect::<Result<Vec<_>>>()?;
+    let work = graph.tasks.iter().map(|task| work_of(task, &mut operators, &mut writers)).collect();
     let late_rows = Arc::new(LateRows::of(topology, &graph));
     let launch = Launch {
         topology,
@@ -141,7 +143,8 @@ pub(crate) fn launch(
         stateful,
         commits,
     };
-    Ok((launch.start(work), late_rows))
+    let delivery = launch.delivery();
+    Ok(Launched { control: launch.start(work), late_rows, delivery })
 }
 
 fn opening(plan: PlanRecord, options: &LaunchOptions) -> Opening {
@@ -315,10 +318,10 @@ fn work_of(
     spec: &TaskSpec,
     operators: &mut BTreeMap<TaskId, OperatorTask>,
     writers: &mut BTreeMap<TaskId, SinkTask>,
-) -> Result<Work> {
+) -> Work {
     let operator = operators.remove(&spec.id).map(Work::Operator);
     let work = operator.or_else(|| writers.remove(&spec.id).map(Work::Sink));
-    Ok(work.unwrap_or_else(|| Work::Source(SourceTask::new(spec.id, &spec.wiring))))
+    work.unwrap_or_else(|| Work::Source(SourceTask::new(spec.id, &spec.wiring)))
 }
 
 /// Opens an operator behind its law-checking wrapper.
@@ -353,6 +356,13 @@ struct Launch<'a> {
 }
 
 impl Launch<'_> {
+    /// What the sources and sinks promise together.
+    fn delivery(&self) -> Delivery {
+        let sources = self.sources.iter().map(|source| (source.description(), source.replays()));
+        let sinks = sinks(self.topology).map(|(_, sink)| (sink.description(), sink.guarantee()));
+        Delivery::of(&sources.collect::<Vec<_>>(), &sinks.collect::<Vec<_>>())
+    }
+
     /// Starts the actors. The coordinator's actor is made inside its own context, because the others need its address and
     /// it needs theirs.
     fn start(self, work: Vec<Work>) -> QueryControl {

@@ -4,7 +4,6 @@
 //!
 //! All that a checkpoint needs of a store is [`create`](CheckpointStore::create): durable, whole, and exclusive, so that of two
 //! processes that make the same object one finds out that it came second. Objects never change.
-//! No query keeps a checkpoint yet: this is what the first will be kept in.
 //!
 //! | location | store | what it survives |
 //! |---|---|---|

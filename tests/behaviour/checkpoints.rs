@@ -198,8 +198,7 @@ fn joins_and_duplicates_go_on_after_a_stop() {
             }
         }
         query.stop().unwrap();
-        let epochs = epochs.lock().unwrap().clone();
-        epochs
+        std::mem::take(&mut *epochs.lock().unwrap())
     };
     let (restarted, uninterrupted) = (run(true), run(false));
     assert_eq!(restarted, uninterrupted);
@@ -381,7 +380,7 @@ fn a_complete_table_is_not_replaced_by_nothing() {
     let start = || {
         let writer = counts.write_stream().format("memory").query_name("table").output_mode(OutputMode::Complete);
         let writer = writer.option("checkpointLocation", place(&directory));
-        writer.trigger(Trigger::continuous(Duration::from_secs(3600))).start().unwrap()
+        writer.trigger(Trigger::continuous(Duration::from_hours(1))).start().unwrap()
     };
     let query = start();
     stream.add_rows([strings(&["a b a"])]).unwrap();
@@ -394,4 +393,43 @@ fn a_complete_table_is_not_replaced_by_nothing() {
     query.process_all_available().unwrap();
     query.stop().unwrap();
     assert_eq!(rows(&session.table("table")).len(), 2);
+}
+
+#[test]
+fn explain_says_what_is_promised_and_which_part_sets_the_limit() {
+    let directory = TempDir::new().unwrap();
+    let session = session(1);
+    let stream = text_stream(&session).to_df();
+    let explained = |writer: DataStreamWriter| {
+        let query = writer.start().unwrap();
+        query.stop().unwrap();
+        query.explain()
+    };
+    let out = directory.path().join("out").display().to_string();
+    let files =
+        stream.write_stream().format("text").option("checkpointLocation", place(&directory)).option("path", out);
+    assert_says(&explained(files), &["== Delivery ==\nexactly once", &place(&directory)]);
+    let said = explained(stream.write_stream().format("console"));
+    assert_says(&said, &["at least once: ", "onsole", "without a checkpointLocation"]);
+}
+
+#[test]
+fn what_needs_epochs_as_they_were_is_refused_under_continuous_processing() {
+    let session = session(1);
+    let writer = text_stream(&session).to_df().write_stream().foreach_batch(|_, _| Ok::<(), Error>(()));
+    let said = message(writer.trigger(Trigger::continuous(Duration::from_secs(1))).start());
+    assert_says(&said, &["continuous processing", "foreach", "another trigger", "checkpoints.rs:"]);
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_refused_at_the_start() {
+    let session = session(1);
+    let start = |place: &str| {
+        text_stream(&session).to_df().write_stream().format("noop").option("checkpointLocation", place).start()
+    };
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let below_a_file = file.path().join("checkpoint").display().to_string();
+    assert_says(&message(start(&below_a_file)), &[&below_a_file]);
+    assert_says(&message(start("ftp://host/x")), &["no place for a checkpoint"]);
+    assert_says(&message(start("/proc/checkpoint")), &["/proc/checkpoint"]);
 }

@@ -4,6 +4,7 @@
 #![cfg(unix)]
 
 mod kills;
+mod trouble;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;

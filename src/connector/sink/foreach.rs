@@ -4,8 +4,8 @@
 //! writer for every epoch: `open`, `process` for each row unless `open` said no, `close`.
 //!
 //! An epoch is committed after the writers have closed, so after a crash it can run again: rows are written at least once.
-//! With a checkpoint and sources that replay, it then has the same number and the same rows. A writer makes a repeat
-//! harmless in one of these ways:
+//! With a checkpoint, sources that replay and any trigger but continuous processing, it then has the same number and the same
+//! rows. A writer makes a repeat harmless in one of these ways:
 //!
 //! - Write each row by a key of its own, so that writing it again changes nothing.
 //! - With one partition, write the rows and the number of the epoch in one transaction, and answer `false` in `open` for an

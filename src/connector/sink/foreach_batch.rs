@@ -3,8 +3,8 @@
 //! Owns: collecting an epoch and calling the function once. Does not own: making the rows a `DataFrame` (`writer`).
 //!
 //! The epoch is committed after the function has returned, so after a crash it can be called again with the same epoch.
-//! With a checkpoint and sources that replay, an epoch that runs again has the same number and the same rows, so that the
-//! function can make its results exactly-once:
+//! With a checkpoint and sources that replay, an epoch that runs again has the same number and the same rows (for which reason a
+//! trigger of continuous processing is refused), so that the function can make its results exactly-once:
 //!
 //! 1. keep the number of the last epoch written together with the results, changed in the same transaction;
 //! 2. skip an epoch whose number is not above it. Its results are there, whole, or the number would not be.
@@ -56,6 +56,10 @@ impl fmt::Debug for ForeachBatch {
 impl Sink for ForeachBatch {
     fn description(&self) -> String {
         "ForeachBatchSink".to_string()
+    }
+
+    fn needs_repeatable_epochs(&self) -> bool {
+        true
     }
 
     fn guarantee(&self) -> Guarantee {

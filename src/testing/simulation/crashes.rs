@@ -8,6 +8,7 @@
 //! Replay: `SIMULATION_SEED=<seed> cargo test crashes`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::script::KeepingSink;
 use super::store::{Disk, SimStore};
@@ -68,7 +69,7 @@ impl Story<'_> {
             let world = match world {
                 Ok(world) => world,
                 Err(error) => {
-                    self.expect(&error, &store)?;
+                    Self::expect(&error, &store)?;
                     continue;
                 }
             };
@@ -92,11 +93,11 @@ impl Story<'_> {
             }
             if !haunts.is_empty() && self.random.below(2) == 0 {
                 let index = self.random.below(haunts.len());
-                if self.advance(&mut haunts[index])? {
+                if Self::advance(&mut haunts[index])? {
                     drop(haunts.swap_remove(index));
                 }
             }
-            if self.advance(&mut run)? {
+            if Self::advance(&mut run)? {
                 return Ok(if run.0.is_over() { End::Over } else { End::Died });
             }
         }
@@ -104,16 +105,16 @@ impl Story<'_> {
     }
 
     /// Lets one thing happen in a run; answers whether that was the last.
-    fn advance(&self, (world, store): &mut Run) -> Result<bool> {
+    fn advance((world, store): &mut Run) -> Result<bool> {
         match world.advance() {
             Ok(()) => Ok(world.is_over()),
-            Err(error) => self.expect(&error, store).map(|()| true),
+            Err(error) => Self::expect(&error, store).map(|()| true),
         }
     }
 
     /// # Errors
     /// When this is not one of the ways in which a run may end early.
-    fn expect(&self, error: &Error, store: &SimStore) -> Result<()> {
+    fn expect(error: &Error, store: &SimStore) -> Result<()> {
         let text = error.to_string();
         let is_lost_race = text.contains("two processes run") || text.contains("another process goes on");
         if store.is_dead() || is_lost_race || error.kind() == ErrorKind::Connector {
@@ -147,6 +148,33 @@ fn output_is_that_of_an_uninterrupted_run() {
     for case in &CASES {
         for seed in seeds(400) {
             if let Err(error) = survive(case, seed, None) {
+                panic!("{}: {error}\nreplay: SIMULATION_SEED={seed} cargo test crashes", case.name);
+            }
+        }
+    }
+}
+
+/// A story of continuous processing: which epochs there are depends on it, what comes out in the end does not.
+fn survive_continuously(case: &Case, seed: u64) -> Result<Vec<Vec<i64>>> {
+    let mut random = Random::new(seed);
+    let scripts: Vec<script::Script> = (0..case.sources).map(|_| script::random_script(&mut random, 9)).collect();
+    let expected = (case.expected)(&scripts);
+    let trigger = TriggerKind::Continuous(Duration::from_hours(1));
+    let (disk, sink) = (Arc::new(Disk::default()), KeepingSink::default());
+    let mut story = Story { case, scripts, disk, sink, random, defect: None, trigger };
+    story.tell()?;
+    if let Some(violation) = story.disk.violations().first() {
+        return Err(Error::internal(violation.clone()));
+    }
+    let (found, expected) = ((case.last)(story.sink.sorted()), (case.last)(expected));
+    if found == expected { Ok(found) } else { Err(Error::internal(format!("{found:?} instead of {expected:?}"))) }
+}
+
+#[test]
+fn continuous_processing_loses_nothing_and_shows_nothing_twice() {
+    for case in CASES.iter().filter(|case| !case.is_timed) {
+        for seed in seeds(150) {
+            if let Err(error) = survive_continuously(case, seed) {
                 panic!("{}: {error}\nreplay: SIMULATION_SEED={seed} cargo test crashes", case.name);
             }
         }

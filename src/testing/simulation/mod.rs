@@ -195,7 +195,9 @@ impl World {
         statics.refresh(&path, None, &ManualClock::default())?;
         let mut operators = prepare_operators(topology, &graph, &statics)?;
         if let Some(defect) = options.defect {
-            operators.values_mut().for_each(|task| task.plant(defect));
+            for task in operators.values_mut() {
+                task.plant(defect);
+            }
         }
         let stateful = stateful_nodes(topology, &graph, &operators);
         let nodes = crate::runtime::watermark_nodes(topology, &graph);
@@ -622,9 +624,9 @@ fn context(topology: &Topology, node: usize, instance: usize, (generation, first
     let checkpoint = Uuid::from_u128(1);
     SinkContext {
         instance,
+        checkpoint,
         generation,
         first_epoch,
-        checkpoint,
         ..SinkContext::new("simulation", topology.output_mode(), schema)
     }
 }
