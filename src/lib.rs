@@ -43,7 +43,12 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
-mod checkpoint;
+/// So does the guide's.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/checkpoints.md")]
+struct CheckpointGuide;
+
+pub mod checkpoint;
 pub mod clock;
 pub mod connector;
 mod coordinator;

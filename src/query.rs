@@ -15,7 +15,8 @@ use crate::observability::{StreamingQueryProgress, StreamingQueryStatus, Waterma
 use crate::plan::logical::{LogicalPlan, Relation};
 use crate::plan::topology::{NodeKind, Topology};
 use crate::runtime::{
-    CheckpointOptions, LateRows, LaunchOptions, Launched, QueryControl, QueryState, TemporaryDirectory, launch,
+    CheckpointOptions, LateRows, LaunchOptions, Launched, QueryControl, QueryState, TemporaryDirectory, differences,
+    launch,
 };
 use crate::session::Session;
 use crate::settings::Settings;
@@ -92,6 +93,19 @@ pub(crate) fn start(
     let query = StreamingQuery { shared: Arc::new(shared) };
     place.fill(&query);
     Ok(query)
+}
+
+/// What keeps a query that runs `topology` from going on from its checkpoint; nothing if it can, or if there is none.
+pub(crate) fn checkpoint_differences(
+    session: &Session,
+    topology: &Topology,
+    name: Option<&str>,
+    location: Option<String>,
+) -> Result<Vec<String>> {
+    let settings = session.settings();
+    let checkpoint = checkpoint(&settings, location, name, Uuid::nil())?;
+    let reader = CheckpointReader::new(checkpoint.store);
+    differences(topology, &reader, settings.parallelism, settings.watermarks.policy)
 }
 
 /// # Errors

@@ -16,6 +16,7 @@ use crate::error::{Error, Result, suggestion};
 use crate::expr::IntoNames;
 use crate::plan::Refusal;
 use crate::plan::logical::{LogicalPlan, Relation};
+use crate::plan::topology::Topology;
 use crate::protocol::OutputMode;
 use crate::query::{self, QueryStart, StreamingQuery};
 use crate::session::Session;
@@ -152,9 +153,28 @@ impl DataStreamWriter {
         self.start_here().map_err(|error| error.at(location))
     }
 
-    fn start_here(self) -> Result<StreamingQuery> {
-        let trigger = self.trigger.clone();
-        trigger.resolve()?;
+    /// What keeps this query from going on from its checkpoint, one sentence each; nothing if it can, or if nothing is committed there
+    /// yet. Starts nothing and changes nothing.
+    ///
+    /// # Errors
+    /// When the plan or an option is wrong, or the checkpoint cannot be read.
+    #[track_caller]
+    pub fn checkpoint_differences(&self) -> Result<Vec<String>> {
+        let location = Location::caller();
+        let differences = || {
+            let (session, name) = (self.input.session(), self.name.as_deref());
+            query::checkpoint_differences(session, &self.plan()?.0, name, self.checkpoint_location())
+        };
+        differences().map_err(|error| error.at(location))
+    }
+
+    fn checkpoint_location(&self) -> Option<String> {
+        let location = self.options.iter().find(|(key, _)| key.eq_ignore_ascii_case(CHECKPOINT_LOCATION));
+        location.map(|(_, value)| value.to_string())
+    }
+
+    /// The topology, and the plan in words.
+    fn plan(&self) -> Result<(Topology, String)> {
         let analyzed = self.input.analyzed()?;
         if !analyzed.is_streaming() {
             return Err(Refusal::NoStream.into());
@@ -174,9 +194,14 @@ impl DataStreamWriter {
             analyzed.explain(),
             state_text(&bounds)
         );
-        let location = self.options.iter().find(|(key, _)| key.eq_ignore_ascii_case(CHECKPOINT_LOCATION));
-        let location = location.map(|(_, value)| value.to_string());
-        query::start(self.input.session(), topology, &trigger, self.name, QueryStart { location, explained })
+        Ok((topology, explained))
+    }
+
+    fn start_here(self) -> Result<StreamingQuery> {
+        self.trigger.resolve()?;
+        let (topology, explained) = self.plan()?;
+        let with = QueryStart { location: self.checkpoint_location(), explained };
+        query::start(self.input.session(), topology, &self.trigger, self.name, with)
     }
 
     fn check_partitions(&self, schema: &arrow::datatypes::Schema) -> Result<()> {

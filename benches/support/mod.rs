@@ -233,10 +233,14 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
 
 /// The size asked for: `--lines N`, or `small` with `--small`, or `usual`.
 pub(crate) fn lines(small: usize, usual: usize) -> usize {
-    let arguments: Vec<String> = std::env::args().collect();
-    let is_small = arguments.iter().any(|argument| argument == "--small");
-    let given = arguments.iter().skip_while(|argument| *argument != "--lines").nth(1);
-    given.map_or(if is_small { small } else { usual }, |lines| lines.parse().expect("--lines is a number"))
+    let is_small = std::env::args().any(|argument| argument == "--small");
+    number("--lines").unwrap_or(if is_small { small } else { usual })
+}
+
+/// The number behind an argument, if it is there.
+pub(crate) fn number(name: &str) -> Option<usize> {
+    let given = std::env::args().skip_while(|argument| argument != name).nth(1);
+    given.map(|given| given.parse().unwrap_or_else(|_| panic!("{name} is followed by a number")))
 }
 
 /// Prints the rates of both programs and their ratio.

@@ -178,8 +178,7 @@ impl CheckpointLog {
             None => begin(&reader, opening.new_id)?,
         };
         let found = reader.find()?;
-        let newest = found.planned.as_ref().map(|planned| planned.generation);
-        if let Some(generation) = newest.or(found.last().map(|last| last.generation)) {
+        if let Some(generation) = found.generation() {
             reader.run(generation)?.plan.check(&opening.plan, &store.location())?;
         }
         let operators = opening.plan.operators.len();

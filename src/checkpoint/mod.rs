@@ -60,15 +60,18 @@ mod codec;
 mod commits;
 mod compaction;
 mod gathering;
+mod inspect;
 mod log;
 mod plan;
 mod reader;
 mod records;
 mod state_file;
+mod state_table;
 
 pub(crate) use commits::{Commits, DurableEnd, EpochEnd, SinkEnd, persist};
 pub(crate) use compaction::{Compacted, Compaction};
 pub(crate) use gathering::Gathering;
+pub use inspect::{Checkpoint, CommitInfo, OperatorInfo};
 #[cfg(test)]
 pub(crate) use log::Defect;
 pub(crate) use log::{CheckpointLog, Opening, PlannedRange, StateWriter};
@@ -78,3 +81,4 @@ pub(crate) use records::{
     offsets_from_text,
 };
 pub(crate) use state_file::{encode as encode_state, route};
+pub(crate) use state_table::open_state_table;

@@ -35,6 +35,12 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// The run whose plan counts: that of the newest record.
+    pub(crate) fn generation(&self) -> Option<u64> {
+        let planned = self.planned.as_ref().map(|planned| planned.generation);
+        planned.or(self.last().map(|last| last.generation))
+    }
+
     /// The newest commit.
     pub(crate) fn last(&self) -> Option<&CommitRecord> {
         self.commits.last().map(|commit| &commit.record)

@@ -40,6 +40,7 @@ pub use deduplicate::{Deduplicate, DeduplicateWithin};
 pub use dropped::{DroppedRows, reason};
 pub(crate) use exchange::Exchange;
 pub use explode::Explode;
+pub(crate) use identity::without_numbers;
 pub use join::{
     JoinBound, JoinColumn, JoinCondition, JoinInput, JoinKey, JoinSide, JoinSpec, JoinType, StaticIndex, StaticJoin,
     StaticSide, StreamJoin,

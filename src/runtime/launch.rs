@@ -26,13 +26,15 @@ use super::task_actor::{
 };
 use super::temporary::TemporaryDirectory;
 use crate::checkpoint::{
-    CheckpointLog, Commits, EventTimeRecord, Found, OffsetsRecord, Opening, PlanRecord, SinkEnd, offsets_from_text,
+    CheckpointLog, CheckpointReader, Commits, EventTimeRecord, Found, OffsetsRecord, Opening, PlanRecord, SinkEnd,
+    offsets_from_text,
 };
 use crate::clock::Clock;
 use crate::connector::source::memory;
 use crate::connector::{Delivery, Sink, SinkContext, Source};
 use crate::coordinator::{
-    EpochMachine, EpochPlan, Span, Start, TriggerKind, WatermarkNodeSpec, WatermarkOptions, WatermarkTracker,
+    EpochMachine, EpochPlan, Span, Start, TriggerKind, WatermarkNodeSpec, WatermarkOptions, WatermarkPolicy,
+    WatermarkTracker,
 };
 use crate::error::Result;
 use crate::observability::trace::{self, ActorPath};
@@ -145,6 +147,24 @@ pub(crate) fn launch(topology: &Topology, mut options: LaunchOptions, state: Arc
     };
     let delivery = launch.delivery();
     Ok(Launched { control: launch.start(work), late_rows, delivery })
+}
+
+/// What keeps a query from going on from a checkpoint; nothing if it can, or if nothing was committed there.
+///
+/// # Errors
+/// When an operator cannot be opened or the checkpoint cannot be read.
+pub(crate) fn differences(
+    topology: &Topology,
+    reader: &CheckpointReader,
+    parallelism: usize,
+    policy: WatermarkPolicy,
+) -> Result<Vec<String>> {
+    let graph = ExecutionGraph::new(topology, parallelism, Window::default());
+    let operators = prepare_operators(topology, &graph, &StaticTables::of(topology))?;
+    let stateful = stateful_nodes(topology, &graph, &operators);
+    let now = plan_record(topology, &stateful, &watermark_nodes(topology, &graph), policy);
+    let plan = reader.find()?.generation().map(|generation| reader.run(generation)).transpose()?;
+    Ok(plan.map_or_else(Vec::new, |run| run.plan.differences(&now)))
 }
 
 fn opening(plan: PlanRecord, options: &LaunchOptions) -> Opening {

@@ -37,7 +37,7 @@ mod temporary;
 pub(crate) use coordinator_actor::OnEnd;
 pub(crate) use engine::Engine;
 pub(crate) use late_rows::LateRows;
-pub(crate) use launch::{CheckpointOptions, LaunchOptions, Launched, QueryControl, launch};
+pub(crate) use launch::{CheckpointOptions, LaunchOptions, Launched, QueryControl, differences, launch};
 #[cfg(test)]
 pub(crate) use launch::{open_sources_at, prepare_operators, watermark_nodes};
 pub(crate) use listeners::ListenerBus;

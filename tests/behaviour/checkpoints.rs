@@ -221,10 +221,37 @@ fn a_changed_query_is_refused_with_the_operator_old_and_new() {
     assert_says(&message(start(&other_key)), &["word STRING", "upper STRING", "use a new checkpointLocation"]);
     let other_function = found.group_by(["word"]).agg([max("word").alias("count")]);
     assert_says(&message(start(&other_function)), &["count", "max", "checkpoints.rs:"]);
+    let writer = recorded(&other_function, OutputMode::Update, &place(&directory), &Epochs::default());
+    assert_says(&writer.checkpoint_differences().unwrap().join("; "), &["count", "max"]);
     assert_says(&message(start(&found)), &["it had 1 operator with state", "no operators with state"]);
     // What has no state may change.
     let renamed = found.filter("word <> 'b'").group_by(["word"]).count().select_expr(["word", "count as n"]);
+    let writer = recorded(&renamed, OutputMode::Update, &place(&directory), &Epochs::default());
+    assert!(writer.checkpoint_differences().unwrap().is_empty());
     start(&renamed).unwrap().stop().unwrap();
+}
+
+#[test]
+fn state_can_be_read_as_a_table() {
+    let session = session(2);
+    let stream = text_stream(&session);
+    let counts = words(&stream.to_df()).group_by(["word"]).count();
+    let query = recorded(&counts, OutputMode::Update, "memory://read-state", &Epochs::default()).start().unwrap();
+    for line in ["a b", "b c"] {
+        stream.add_rows([strings(&[line])]).unwrap();
+        query.process_all_available().unwrap();
+    }
+    query.stop().unwrap();
+    let state = session.read().format("statestore").load_path("memory://read-state");
+    assert_eq!(sorted(&state.select(["commit", "word", "count"])), ["0|a|1", "0|b|1", "1|b|2", "1|c|1"]);
+    let checkpoint = millstream::checkpoint::Checkpoint::open("memory://read-state").unwrap();
+    assert!(checkpoint.verify().unwrap().is_empty());
+    let json = checkpoint.to_json().unwrap();
+    assert_says(&json, &["\"number\": 1", "\"rows\": 4", "aggregate"]);
+    let none = session.read().format("statestore").option("operatorId", 1).load_path("memory://read-state");
+    assert_says(&message(none.collect()), &["there is no operatorId 1"]);
+    let nowhere = session.read().format("statestore").load_path("memory://nowhere");
+    assert_says(&message(nowhere.collect()), &["there is no checkpoint in `memory://nowhere`"]);
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn strays(words: &[&str], rooms: &[&str], allowed: &[&str]) -> Vec<String> {
     strays
 }
 
-const PURE: [&str; 5] = ["protocol/", "operator/", "state/", "task/", "coordinator/"];
+const PURE: [&str; 6] = ["protocol/", "operator/", "state/", "task/", "coordinator/", "checkpoint/"];
 
 #[test]
 fn only_the_runtime_names_actix() {

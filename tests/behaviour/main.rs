@@ -26,6 +26,7 @@
 mod aggregates;
 mod bad_input;
 mod checkpoints;
+mod conformance;
 mod event_time;
 mod expressions;
 mod files;

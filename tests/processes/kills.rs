@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use millstream::arrow::record_batch::RecordBatch;
 use millstream::prelude::*;
 use tempfile::TempDir;
 
@@ -104,7 +105,7 @@ fn windowed_counts_survive_fifty_kills() {
     assert_same(&raw_lines(&killed.path().join("out")), &expected);
     let session = Session::builder().parallelism(1).build().unwrap();
     let read = |directory: &TempDir| session.read().text(directory.path().join("out").to_string_lossy().into_owned());
-    let count = |frame: DataFrame| frame.collect().unwrap().iter().map(|batch| batch.num_rows()).sum::<usize>();
+    let count = |frame: DataFrame| frame.collect().unwrap().iter().map(RecordBatch::num_rows).sum::<usize>();
     assert_eq!(count(read(&killed)), expected.len(), "the manifest names every row once");
 }
 

@@ -24,6 +24,7 @@ use self::socket::SocketFactory;
 use super::format::FileFormat;
 use super::options::Options;
 use super::{BatchTable, Offset, SourceFactory, SplitReader};
+use crate::checkpoint::open_state_table;
 use crate::clock::Clock;
 use crate::error::{Error, Result, suggestion};
 use crate::types::Zone;
@@ -132,6 +133,9 @@ pub fn open_table(
     paths: &[String],
     environment: &SourceEnvironment,
 ) -> Result<Arc<dyn BatchTable>> {
+    if format.eq_ignore_ascii_case(STATE_STORE) {
+        return open_state_table(options, schema.is_some(), paths);
+    }
     let kind = Format::named(format)?;
     kind.check(format, schema.as_ref(), paths)?;
     let Format::Files(kind) = kind else {
@@ -142,6 +146,9 @@ pub fn open_table(
     let SourceEnvironment { zone, clock } = environment.clone();
     Ok(Arc::new(FilesTable::new(kind, options, schema, paths, zone, clock)?))
 }
+
+/// The format under which the state in a checkpoint is read, as Spark calls it.
+const STATE_STORE: &str = "statestore";
 
 /// The type of TIMESTAMP columns.
 pub(crate) fn timestamp_type() -> DataType {
