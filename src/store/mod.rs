@@ -5,6 +5,9 @@
 //! All that a checkpoint needs of a store is [`create`](CheckpointStore::create): durable, whole, and exclusive, so that of two
 //! processes that make the same object one finds out that it came second. Objects never change.
 
+#[cfg(feature = "object-store")]
+pub mod object;
+
 use std::fmt;
 
 use crate::error::Result;
