@@ -5,16 +5,18 @@
 //!
 //! | store | URL | feature | what makes `create` exclusive | tested |
 //! |---|---|---|---|---|
-//! | Amazon S3, MinIO, R2, … | `s3://bucket/prefix` | `s3` | the header `If-None-Match: *` | moto, an emulator of S3; never S3 itself |
-//! | Google Cloud Storage | `gs://bucket/prefix` | `gcs` | the header `x-goog-if-generation-match: 0` | that it compiles |
-//! | Azure Blob Storage | `az://container/prefix`, `abfss://container@account.dfs.core.windows.net/prefix` | `azure` | the header `If-None-Match: *` | Azurite, Microsoft's emulator; never Azure itself |
-//! | HDFS | `hdfs://host:port/path`, `hdfs://nameservice/path` | `hdfs` | a rename that does not overwrite | see below |
-//! | a directory | `file:///path` | any of these | a hard link | always; only for tests, since it is not durable |
-//! | memory | `memory:///prefix` | any of these | a lock | always; only for tests |
+//! | Amazon S3, MinIO, R2, … | `s3://bucket/prefix` | `s3` | the header `If-None-Match: *` | moto, an emulator, one request at a time; never S3 itself |
+//! | Google Cloud Storage | `gs://bucket/prefix` | `gcs` | the header `x-goog-if-generation-match: 0` | not: it is only compiled |
+//! | Azure Blob Storage | `az://container/prefix`, `abfss://container@account.dfs.core.windows.net/prefix` | `azure` | the header `If-None-Match: *` | Azurite, Microsoft's emulator, by `az://`; never Azure itself |
+//! | HDFS | `hdfs://host:port/path`, `hdfs://nameservice/path` | `hdfs` | a rename that does not overwrite | Hadoop 2.7.3, one name node and one data node; no newer Hadoop, no name service, no Kerberos |
+//! | a directory | `file:///path` | any of these | a hard link | always; meant for tests, since it is not durable |
+//! | memory | `memory:///prefix` | any of these | a lock | always; meant for tests |
 //!
-//! `.ci/stores` starts the emulators and runs `tests/stores` against them. Whatever the store, its `probe` runs before the first
-//! object is made, so that one that ignores the condition is refused, whether it is in this table or not. What no probe sees is a
-//! store that looks first and writes afterwards, in two steps: the stores above are documented not to.
+//! `.ci/stores` installs and starts these servers and runs `tests/stores` against them. Crashes of machines are not among its
+//! questions: that an object which was acknowledged is kept is the service's word.
+//!
+//! Whatever the store, its `probe` runs before the first object is made, so that one that ignores the condition is refused. What
+//! no probe sees is a store that looks first and writes afterwards, in two steps: the services above are documented not to.
 //!
 //! # Settings
 //! They come from the environment, under the names that each store's own tools use.
@@ -73,8 +75,8 @@ pub use object_store;
 /// How often `create` tries again while the store speaks of a conflict about an object that is not there.
 const CONFLICTS: u32 = 6;
 
-/// How long it waits before the first of these tries; twice as long before each further one, some 6 s in all.
-const CONFLICT_PAUSE: Duration = Duration::from_millis(100);
+/// How long it waits after the first of these tries; twice as long after each further one, some 2 s in all.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(30);
 
 /// Keeps checkpoints in an object store.
 ///
