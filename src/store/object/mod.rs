@@ -38,8 +38,9 @@
 //! * **New**: the service has the object whole and keeps it as it keeps any other.
 //! * **Exists**: the service refused, and the object was then seen. Services also answer «conflict» while another request for the
 //!   same name is under way, whose object may never come to be; then `create` tries again.
-//! * A request whose answer is lost is not repeated blindly. Where the client does repeat one, it may meet its own object and answer
-//!   `Exists`, which the caller finds out by reading back and comparing.
+//! * A request whose answer is lost is not repeated, and `create` fails; one that the service answers with an error of its own (5xx)
+//!   is. So one's own object may be met, by that or by calling again: `Exists`, which the caller finds out by reading back and
+//!   comparing.
 //!
 //! # HDFS
 //! Read in the client's source (hdfs-native 0.13, hdfs-native-object-store 0.16): the object is written as `.name.tmp.1` beside its
@@ -187,8 +188,8 @@ impl CheckpointStore for ObjectCheckpointStore {
                 |store: Arc<dyn ObjectStore>| async move { store.put_opts(&to, payload, PutMode::Create.into()).await };
             match self.run(put)? {
                 Ok(_) => return Ok(Created::New),
-                Err(StoreError::AlreadyExists { .. }) if self.is_there(name, &path)? => return Ok(Created::Exists),
-                Err(StoreError::AlreadyExists { .. }) => self.blocking.pause(pause)?,
+                Err(error) if is_refusal(&error) && self.is_there(name, &path)? => return Ok(Created::Exists),
+                Err(error) if is_refusal(&error) => self.blocking.pause(pause)?,
                 Err(error) => return Err(self.failed("create", name, error)),
             }
             pause *= 2;
@@ -246,6 +247,11 @@ impl fmt::Debug for ObjectCheckpointStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ObjectCheckpointStore").field("url", &self.url).finish_non_exhaustive()
     }
+}
+
+/// Whether the store says that there is an object: HTTP's «conflict» or «precondition failed», whichever it prefers.
+fn is_refusal(error: &StoreError) -> bool {
+    matches!(error, StoreError::AlreadyExists { .. } | StoreError::Precondition { .. })
 }
 
 /// Whether HDFS's client makes objects under such a name: `.17.tmp.1` for `17`.
