@@ -9,9 +9,13 @@
 //! |---|---|---|
 //! | a path, `file:…` | [`LocalStore`]  | crashes of the process and of the machine |
 //! | `memory://name`  | [`MemoryStore`] | the query's end, not the process's |
+//! | `s3://…` `gs://…` `az://…` `abfss://…` `hdfs://…` | `object::ObjectCheckpointStore`, behind the features `s3` `gcs` `azure` `hdfs` | what the service survives |
 
 mod local;
 mod memory;
+
+#[cfg(feature = "object-store")]
+pub mod object;
 
 use std::fmt;
 use std::sync::Arc;
@@ -91,10 +95,29 @@ pub fn open(location: &str) -> Result<Arc<dyn CheckpointStore>> {
     match location.split_once("://") {
         None | Some(("file", _)) if !path.trim().is_empty() => Ok(Arc::new(LocalStore::new(path))),
         Some(("memory", name)) if !name.is_empty() => Ok(MemoryStore::named(name)),
+        Some(("s3" | "s3a", _)) => service(location, "s3"),
+        Some(("gs", _)) => service(location, "gcs"),
+        Some(("az" | "azure" | "abfs" | "abfss", _)) => service(location, "azure"),
+        Some(("hdfs", _)) => service(location, "hdfs"),
         _ => Err(Error::config(format!(
-            "checkpointLocation `{location}` is no place for a checkpoint; use a directory, or memory://name for tests"
+            "checkpointLocation `{location}` is no place for a checkpoint; use a directory, a URL s3://, gs://, az:// or hdfs://, \
+             or memory://name for tests"
         ))),
     }
+}
+
+/// A store that is a service.
+#[cfg(feature = "object-store")]
+fn service(location: &str, _: &str) -> Result<Arc<dyn CheckpointStore>> {
+    Ok(Arc::new(object::ObjectCheckpointStore::open(location)?))
+}
+
+#[cfg(not(feature = "object-store"))]
+fn service(location: &str, feature: &str) -> Result<Arc<dyn CheckpointStore>> {
+    Err(Error::config(format!(
+        "checkpointLocation `{location}` needs the cargo feature `{feature}` of millstream; enable it in Cargo.toml, or use a \
+         directory"
+    )))
 }
 
 /// Releases a store's lock when it goes.
@@ -150,6 +173,13 @@ pub(crate) mod tests {
         for location in ["", " ", "file:", "file://", "memory://", "ftp://host/x"] {
             let error = open(location).unwrap_err().to_string();
             assert!(error.contains("use a directory"), "{error}");
+        }
+        #[cfg(not(feature = "object-store"))]
+        for (location, feature) in
+            [("s3://b/x", "`s3`"), ("gs://b", "`gcs`"), ("abfss://c@a/x", "`azure`"), ("hdfs://n/x", "`hdfs`")]
+        {
+            let error = open(location).unwrap_err().to_string();
+            assert!(error.contains(feature) && error.contains(location), "{error}");
         }
         assert_eq!(open("file:///x/y").unwrap().location(), "/x/y");
         assert_eq!(open("memory://a").unwrap().location(), "memory://a");

@@ -7,6 +7,7 @@
 //!
 //! Replay: `SIMULATION_SEED=<seed> cargo test crashes`.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,10 @@ use super::script::KeepingSink;
 use super::store::{Disk, SimStore};
 use super::tests::{CASES, Case, seeds};
 use super::*;
+use crate::connector::options::Options;
+use crate::connector::sink::memory::MemoryTables;
+use crate::connector::sink::{SinkEnvironment, open_sink};
+use crate::types::Zone;
 
 /// After so many starts nothing more goes wrong.
 const MOST_TROUBLE: usize = 12;
@@ -168,6 +173,59 @@ fn survive_continuously(case: &Case, seed: u64) -> Result<Vec<Vec<i64>>> {
     }
     let (found, expected) = ((case.last)(story.sink.sorted()), (case.last)(expected));
     if found == expected { Ok(found) } else { Err(Error::internal(format!("{found:?} instead of {expected:?}"))) }
+}
+
+/// The rows in the CSV files of a directory, whichever reader opens it, by the epoch in their names.
+fn rows_in(directory: &Path) -> script::Results {
+    let mut results = script::Results::new();
+    for file in std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        let Some(epoch) = name.strip_prefix("part-").and_then(|name| name.split('-').nth(1)?.parse().ok()) else {
+            continue;
+        };
+        let text = std::fs::read_to_string(&file).unwrap();
+        let row = |line: &str| line.split(',').map(|cell| cell.parse().unwrap()).collect();
+        results.entry(epoch).or_default().extend(text.lines().map(row));
+    }
+    for rows in results.values_mut() {
+        rows.sort();
+    }
+    results
+}
+
+fn survive_with_files(case: &Case, seed: u64) -> Result<()> {
+    let mut random = Random::new(seed);
+    let scripts: Vec<script::Script> = (0..case.sources).map(|_| script::random_script(&mut random, 5)).collect();
+    // In memory where there is such a place: what a disk does at a crash the file sink's own tests ask.
+    let memory = Path::new("/dev/shm");
+    let root = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    let root = root.map_err(|error| Error::internal(error.to_string()))?;
+    let environment =
+        SinkEnvironment { zone: Zone::UTC, clock: Arc::new(ManualClock::default()), tables: MemoryTables::default() };
+    let files = open_sink("csv", &Options::new(), &[], root.path().to_str(), &environment)?;
+    let mut sink = KeepingSink::default();
+    sink.instead = Some(files);
+    let (disk, trigger) = (Arc::new(Disk::default()), TriggerKind::AvailableNow);
+    let mut story = Story { case, scripts, disk, sink, random, defect: None, trigger };
+    story.tell()?;
+    let (found, mut expected) = (rows_in(root.path()), (case.expected)(&story.scripts));
+    expected.retain(|_, rows| !rows.is_empty());
+    match story.disk.violations().first() {
+        Some(violation) => Err(Error::internal(violation.clone())),
+        None if found == expected => Ok(()),
+        None => Err(Error::internal(format!("the files have {found:?} instead of {expected:?}"))),
+    }
+}
+
+#[test]
+fn files_have_the_rows_of_an_uninterrupted_run() {
+    for case in &CASES {
+        for seed in seeds(25) {
+            if let Err(error) = survive_with_files(case, seed) {
+                panic!("{}: {error}\nreplay: SIMULATION_SEED={seed} cargo test crashes", case.name);
+            }
+        }
+    }
 }
 
 #[test]

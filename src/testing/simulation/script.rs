@@ -153,6 +153,8 @@ pub(super) struct KeepingSink {
     pub(super) results: Arc<Mutex<Results>>,
     /// Rows are staged and shown when they are committed, by this run of a query; otherwise they are shown as they are written.
     pub(super) run: Option<SimStore>,
+    /// The sink that does the work, if it is not this one.
+    pub(super) instead: Option<Arc<dyn Sink>>,
     staged: Arc<Mutex<Staged>>,
     shown: Arc<Mutex<BTreeSet<Vec<u8>>>>,
 }
@@ -187,11 +189,17 @@ impl Sink for KeepingSink {
     }
 
     fn open(&self, context: &SinkContext) -> Result<Box<dyn SinkWriter>> {
+        if let Some(instead) = &self.instead {
+            return instead.open(context);
+        }
         let (sink, rows) = (self.clone(), Vec::new());
         Ok(Box::new(Keeping { sink, epoch: 0, rows, name: (context.generation, context.instance) }))
     }
 
-    fn committer(&self, _: &SinkContext) -> Result<Box<dyn SinkCommitter>> {
+    fn committer(&self, context: &SinkContext) -> Result<Box<dyn SinkCommitter>> {
+        if let Some(instead) = &self.instead {
+            return instead.committer(context);
+        }
         Ok(Box::new(Showing(self.clone())))
     }
 }

@@ -80,7 +80,8 @@ impl FilesFactory {
         let what = format!("the {} source", format.name());
         let listing = Listing::from_options(options, paths, &what)?;
         let format = format.configure(options, schema, zone, None)?;
-        let ignores_missing = options.flag("ignoreMissingFiles", false)?;
+        // The second is what Spark's other sources call it.
+        let ignores_missing = options.flag("ignoreMissingFiles", false)? || !options.flag("failOnDataLoss", true)?;
         let stream_options = StreamOptions::from_options(options)?;
         options.finish(&what)?;
         Ok(Self { files: Files { format, listing, ignores_missing }, options: stream_options, clock })

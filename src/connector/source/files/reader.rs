@@ -104,7 +104,8 @@ impl FilesReader {
 
     fn skip_missing(&self, part: &FilePart, error: io::Error) -> Result<()> {
         if !self.context.ignores_missing {
-            let remedy = "; put it back, or set ignoreMissingFiles=true to go on without its rows";
+            let remedy =
+                "; put it back, or set ignoreMissingFiles=true (or failOnDataLoss=false) to go on without its rows";
             return Err(part.cannot_read(error, remedy));
         }
         // Once a file, however many parts it has.
