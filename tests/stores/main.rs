@@ -112,7 +112,8 @@ fn a_query_goes_on(variable: &str) {
         let seen = std::sync::Arc::new(std::sync::Mutex::new(0));
         let sum = std::sync::Arc::clone(&seen);
         let add = move |rows: DataFrame, _: u64| -> Result<()> {
-            *sum.lock().unwrap() += rows.collect()?.iter().map(|batch| batch.num_rows()).sum::<usize>();
+            *sum.lock().unwrap() +=
+                rows.collect()?.iter().map(millstream::arrow::record_batch::RecordBatch::num_rows).sum::<usize>();
             Ok(())
         };
         let writer = counts.write_stream().output_mode(OutputMode::Complete).foreach_batch(add);
