@@ -10,6 +10,8 @@
 //! Cost: a change is written once for each factor of [`FAN_IN`] files (log-structured merge trees, O'Neil et al. 1996), and the
 //! whole state again when the changes outweigh it, so a bounded number of times for each byte that changed.
 
+use std::time::Duration;
+
 use super::log::StateWriter;
 use super::reader::CheckpointReader;
 use super::records::{FileKind, StateFile};
@@ -98,6 +100,7 @@ impl Compaction {
         evicted: Option<Watermark>,
         reader: &CheckpointReader,
         writer: &StateWriter,
+        pause: impl FnMut(Duration),
     ) -> Result<Option<Compacted>> {
         for file in &self.files {
             for (rows, hashes) in reader.state(self.operator, file)? {
@@ -111,7 +114,7 @@ impl Compaction {
             return Ok(None);
         }
         let state = operator.snapshot()?.unwrap_or_default();
-        let result = writer.write(self.operator, self.instance, self.kind, &state_file::encode(&state)?)?;
+        let result = writer.write(self.operator, self.instance, self.kind, &state_file::encode(&state)?, pause)?;
         Ok(Some(Compacted { operator: self.operator, replaced: self.files, result }))
     }
 }
@@ -119,6 +122,10 @@ impl Compaction {
 impl Compacted {
     /// Puts the result where the last of the replaced files is.
     pub(crate) fn take_place(&self, files: &mut Vec<StateFile>) {
+        // What is not whole there was replaced before.
+        if !self.replaced.iter().all(|file| files.contains(file)) {
+            return;
+        }
         let Some(last) = files.iter().rposition(|file| self.replaced.contains(file)) else { return };
         let behind = files.split_off(last + 1);
         files.retain(|file| !self.replaced.contains(file));
@@ -183,5 +190,8 @@ mod tests {
         let mut after = files;
         compacted.take_place(&mut after);
         assert_eq!(after.iter().map(|file| file.sequence).collect::<Vec<_>>(), [0, 2, 9, 4, 5]);
+        let before = after.clone();
+        compacted.take_place(&mut after);
+        assert_eq!(after, before, "what was replaced is not replaced again");
     }
 }

@@ -7,10 +7,12 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::codec::encode;
+use super::commits::persist;
 use super::compaction::{Compacted, Compaction, FAN_IN, Run};
 use super::reader::{CheckpointReader, Commit, Found};
 use super::records::{
@@ -129,7 +131,7 @@ pub(crate) struct StateWriter {
 }
 
 impl StateWriter {
-    /// Makes files of an operator's state.
+    /// Makes files of an operator's state, trying each again as [`persist`] does.
     ///
     /// # Errors
     /// When the store cannot keep them.
@@ -139,12 +141,20 @@ impl StateWriter {
         instance: usize,
         kind: FileKind,
         encoded: &[Encoded],
+        mut pause: impl FnMut(Duration),
     ) -> Result<Vec<StateFile>> {
-        encoded.iter().map(|encoded| self.write_one(operator, instance, kind, encoded)).collect()
+        let mut files = Vec::new();
+        for encoded in encoded {
+            let file = self.name(instance, kind, encoded);
+            persist(&mut pause, || self.make(operator, &file, encoded))?;
+            files.push(file);
+        }
+        Ok(files)
     }
 
-    fn write_one(&self, operator: usize, instance: usize, kind: FileKind, encoded: &Encoded) -> Result<StateFile> {
-        let file = StateFile {
+    /// The file's name and facts, the same however often it is tried.
+    fn name(&self, instance: usize, kind: FileKind, encoded: &Encoded) -> StateFile {
+        StateFile {
             number: self.number,
             generation: self.generation,
             sequence: self.sequence.fetch_add(1, Ordering::Relaxed),
@@ -153,14 +163,16 @@ impl StateWriter {
             rows: encoded.rows,
             bytes: encoded.content.len() as u64,
             checksum: encoded.checksum,
-        };
+        }
+    }
+
+    fn make(&self, operator: usize, file: &StateFile, encoded: &Encoded) -> Result<()> {
         #[cfg(test)]
         if let Some(late) = &self.late {
             crate::clock::lock(late).push((file.name(operator), encoded.content.clone()));
-            return Ok(file);
+            return Ok(());
         }
-        create(self.store.as_ref(), &file.name(operator), &encoded.content)?;
-        Ok(file)
+        create(self.store.as_ref(), &file.name(operator), &encoded.content)
     }
 }
 
@@ -177,13 +189,13 @@ impl CheckpointLog {
             Some(metadata) => metadata.id,
             None => begin(&reader, opening.new_id)?,
         };
-        let found = reader.find()?;
-        if let Some(generation) = found.generation() {
-            reader.run(generation)?.plan.check(&opening.plan, &store.location())?;
-        }
+        // A query that is not this one is refused before it could push a run of the right one aside.
+        find_checked(&reader, &opening.plan)?;
         let operators = opening.plan.operators.len();
         let is_by_key = opening.plan.operators.iter().map(|operator| operator.is_by_key).collect();
         let generation = begin_run(&reader, &opening)?;
+        // Only now older runs stop: what they did in between counts.
+        let found = find_checked(&reader, &opening.plan)?;
         let log = Self {
             id,
             generation,
@@ -437,6 +449,15 @@ impl CheckpointLog {
         strays.extend(below(self.reader.generations()?, first_run).map(|number| format!("runs/{number}")));
         Ok(strays)
     }
+}
+
+/// Where the query stands, if this is its checkpoint.
+fn find_checked(reader: &CheckpointReader, plan: &PlanRecord) -> Result<Found> {
+    let found = reader.find()?;
+    if let Some(generation) = found.generation() {
+        reader.run(generation)?.plan.check(plan, &reader.store().location())?;
+    }
+    Ok(found)
 }
 
 /// The objects that only a commit's name in them keeps alive.

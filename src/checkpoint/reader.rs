@@ -137,6 +137,12 @@ impl CheckpointReader {
             }
             found.commits.insert(0, commit);
         }
+        // A query that never committed has planned its first range at most.
+        if found.commits.is_empty()
+            && let Some(number) = self.offset_numbers()?.into_iter().rfind(|number| *number > 0)
+        {
+            return Err(missing(&format!("commits/{}", number - 1)));
+        }
         let next = found.last().map_or(0, |last| last.number + 1);
         found.planned = self.offsets(next)?;
         self.find_saved(next, &mut found)?;

@@ -45,8 +45,8 @@ impl Trigger {
         Self(Inner::ProcessingTime(interval.into_duration_text()))
     }
 
-    /// One epoch over everything available, rate limits ignored; then the query ends. Spark deprecates it in favour of
-    /// [`available_now`](Self::available_now).
+    /// One epoch over everything available, rate limits ignored; then the query ends. If the checkpoint has an epoch that was planned
+    /// and not committed, that one runs. Spark deprecates it in favour of [`available_now`](Self::available_now).
     pub fn once() -> Self {
         Self(Inner::Once)
     }

@@ -23,7 +23,7 @@ use crate::checkpoint::{
     StateFile, StateWriter, encode_state, persist,
 };
 use crate::connector::{Offset, Prepared};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::observability::trace::{self, ActorPath};
 use crate::protocol::{Epoch, Watermark};
 use crate::task::Snapshot;
@@ -107,7 +107,6 @@ impl Message for CompactionDone {
 enum Job {
     Plan(Box<PlannedRange>),
     Commit(Box<EpochEnd>),
-    Adopt(Box<Compacted>),
     Close { is_clean: bool },
 }
 
@@ -119,6 +118,7 @@ pub(super) struct CheckpointParts {
     pub path: ActorPath,
     pub coordinator: Addr<CoordinatorActor>,
     pub io: IoPool,
+    pub maintenance: IoPool,
 }
 
 /// Keeps the checkpoint of one query.
@@ -132,18 +132,22 @@ pub(super) struct CheckpointActor {
     operators: Vec<StatefulNode>,
     /// For each operator, what its state was cleaned by.
     evicted: Vec<Option<Watermark>>,
+    /// Operators whose files are being made fewer, until the log knows.
     compacting: BTreeSet<usize>,
+    /// What the log does not know yet.
+    compacted: Vec<Compacted>,
     /// Operators whose files stay as they are.
     uncompacted: BTreeSet<usize>,
     temporary: Option<TemporaryDirectory>,
     path: ActorPath,
     coordinator: Addr<CoordinatorActor>,
     io: IoPool,
+    maintenance: IoPool,
 }
 
 impl CheckpointActor {
     pub(super) fn new(parts: CheckpointParts) -> Self {
-        let CheckpointParts { commits, operators, temporary, path, coordinator, io } = parts;
+        let CheckpointParts { commits, operators, temporary, path, coordinator, io, maintenance } = parts;
         Self {
             writer: commits.log().writer(),
             commits: Some(Box::new(commits)),
@@ -152,11 +156,13 @@ impl CheckpointActor {
             evicted: vec![None; operators.len()],
             operators,
             compacting: BTreeSet::new(),
+            compacted: Vec::new(),
             uncompacted: BTreeSet::new(),
             temporary,
             path,
             coordinator,
             io,
+            maintenance,
         }
     }
 
@@ -189,10 +195,6 @@ impl CheckpointActor {
                     post(&coordinator, Report::Committed(end.epoch, committed));
                     if has_grown { contained("clean-up", || commits.log_mut().clean()) } else { Ok(()) }
                 }
-                Job::Adopt(compacted) => {
-                    commits.log_mut().adopt(*compacted);
-                    Ok(())
-                }
                 Job::Close { .. } => Ok(()),
             };
             post(&me, Back { commits, result });
@@ -214,7 +216,18 @@ impl CheckpointActor {
         ctx.stop();
     }
 
+    /// Lets the log know of files that became fewer; only then may more of the same operator be chosen.
+    fn adopt(&mut self, commits: &mut Commits) {
+        for compacted in self.compacted.drain(..) {
+            self.compacting.remove(&compacted.operator);
+            commits.log_mut().adopt(compacted);
+        }
+    }
+
     fn compact(&mut self, commits: &Commits, ctx: &Context<Self>) {
+        if self.waiting.iter().any(|job| matches!(job, Job::Close { .. })) {
+            return;
+        }
         for compaction in commits.log().compactions() {
             let operator = compaction.operator;
             if self.uncompacted.contains(&operator) || !self.compacting.insert(operator) {
@@ -222,8 +235,8 @@ impl CheckpointActor {
             }
             let (me, node, evicted) = (ctx.address(), self.operators[operator].clone(), self.evicted[operator]);
             let (reader, writer) = (commits.log().reader().clone(), commits.log().writer());
-            self.io.submit(move || {
-                let run = |compaction: Compaction| compaction.run(node.fresh()?, evicted, &reader, &writer);
+            self.maintenance.submit(move || {
+                let run = |compaction: Compaction| compaction.run(node.fresh()?, evicted, &reader, &writer, pause);
                 let result = contained("compaction", || run(compaction));
                 post(&me, CompactionDone { operator, result });
             });
@@ -245,7 +258,11 @@ impl CheckpointActor {
 
 fn commit(commits: &mut Commits, end: &EpochEnd) -> Result<()> {
     let decided = persist(pause, || commits.decide(end));
-    decided.map_err(|error| error.context("it was not committed, and what was before is unharmed"))?;
+    decided.map_err(|error| {
+        error.context(
+            "it may not be committed, and what was before is unharmed; the next start goes on from what is there",
+        )
+    })?;
     let published = persist(pause, || commits.publish(end.durable.is_some()));
     published.map_err(|error| match end.durable {
         Some(_) => error.context("it is committed, and the next start will publish it"),
@@ -279,7 +296,7 @@ impl Handler<KeepState> for CheckpointActor {
         self.io.submit(move || {
             let result = contained("writing state", || {
                 let encoded = encode_state(&snapshot.delta)?;
-                persist(pause, || writer.write(operator, instance, FileKind::Changes { level: 0 }, &encoded))
+                writer.write(operator, instance, FileKind::Changes { level: 0 }, &encoded, pause)
             });
             post(&me, StateKept { operator, result });
         });
@@ -307,22 +324,30 @@ impl Handler<StateKept> for CheckpointActor {
 impl Handler<CompactionDone> for CheckpointActor {
     type Result = ();
 
-    fn handle(&mut self, done: CompactionDone, ctx: &mut Self::Context) {
-        self.compacting.remove(&done.operator);
+    fn handle(&mut self, done: CompactionDone, _: &mut Self::Context) {
         let name = &self.operators[done.operator].name;
         match done.result {
             Ok(Some(compacted)) => {
                 trace::compacted(&self.path, name, &compacted);
-                self.submit(Job::Adopt(Box::new(compacted)), ctx);
+                self.compacted.push(compacted);
+                if let Some(mut commits) = self.commits.take() {
+                    self.adopt(&mut commits);
+                    self.commits = Some(commits);
+                }
+                return;
             }
             Ok(None) => {
                 self.uncompacted.insert(done.operator);
             }
             Err(error) => {
                 log::warn!(target: "millstream::checkpoint", "files of `{name}` could not be made fewer: {error}");
-                self.uncompacted.insert(done.operator);
+                // A store that does not answer now may answer behind the next commit.
+                if error.kind() != ErrorKind::Connector {
+                    self.uncompacted.insert(done.operator);
+                }
             }
         }
+        self.compacting.remove(&done.operator);
     }
 }
 
@@ -330,12 +355,14 @@ impl Handler<Back> for CheckpointActor {
     type Result = ();
 
     fn handle(&mut self, back: Back, ctx: &mut Self::Context) {
-        if let Err(error) = back.result {
+        let Back { mut commits, result } = back;
+        if let Err(error) = result {
             log::warn!(target: "millstream::checkpoint", "old files could not be deleted: {error}");
         }
-        self.writer = back.commits.log().writer();
-        self.compact(&back.commits, ctx);
-        self.commits = Some(back.commits);
+        self.writer = commits.log().writer();
+        self.adopt(&mut commits);
+        self.compact(&commits, ctx);
+        self.commits = Some(commits);
         self.next_job(ctx);
     }
 }

@@ -32,6 +32,10 @@ use crate::task::{BeginEpoch, EpochAck, Reader, TaskId};
 /// blocks its thread.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// A store or sink that does not answer keeps the checkpoint for this long at most before the query's end is told all the same: a little
+/// more than it is tried for.
+const CLOSING: Duration = Duration::from_secs(5);
+
 /// With so many plans the sources save all once, so that a restart reads no more records than that.
 const SOURCE_LOG: u64 = 32;
 
@@ -497,7 +501,10 @@ impl CoordinatorActor {
     fn let_go(&mut self, ctx: &mut Context<Self>) {
         if !std::mem::replace(&mut self.is_closing, true) {
             post(&self.parts.checkpoint, Close { is_clean: self.outcome.is_ok() });
-            ctx.run_later(GRACE, Self::publish_end);
+            ctx.run_later(CLOSING, |me, ctx| {
+                log::warn!(target: "millstream::checkpoint", "the checkpoint is still being written; another start may have to wait");
+                me.publish_end(ctx);
+            });
         }
     }
 

@@ -18,6 +18,7 @@ pub(crate) struct Engine {
     system: ArbiterHandle,
     workers: Vec<ArbiterHandle>,
     io: IoPool,
+    maintenance: IoPool,
     queries: AtomicUsize,
 }
 
@@ -50,6 +51,12 @@ impl Engine {
         &self.io
     }
 
+    /// One thread for work that can wait and takes much memory for a while, such as compaction: on several threads an allocator
+    /// would keep that memory for each of them, and the queries would have to share their cores with all.
+    pub(super) fn maintenance(&self) -> &IoPool {
+        &self.maintenance
+    }
+
     /// A first arbiter for a new query, so that many small queries spread over the cores.
     pub(super) fn next_place(&self) -> usize {
         self.queries.fetch_add(1, Ordering::Relaxed)
@@ -65,7 +72,13 @@ impl Engine {
         let engine = thread::Builder::new().name("millstream-engine".to_string());
         engine.spawn(move || run_system(&ready)).ok()?;
         let (system, workers) = started.recv().ok()?;
-        Some(Self { system, workers, io: IoPool::new(), queries: AtomicUsize::new(0) })
+        Some(Self {
+            system,
+            workers,
+            io: IoPool::new(),
+            maintenance: IoPool::with_most(1),
+            queries: AtomicUsize::new(0),
+        })
     }
 }
 

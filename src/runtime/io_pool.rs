@@ -26,6 +26,7 @@ pub(crate) struct IoPool {
     jobs: Sender<Job>,
     waiting: Receiver<Job>,
     count: Arc<Mutex<Count>>,
+    most_threads: usize,
 }
 
 #[derive(Debug, Default)]
@@ -37,8 +38,13 @@ struct Count {
 
 impl IoPool {
     pub(crate) fn new() -> Self {
+        Self::with_most(MOST_THREADS)
+    }
+
+    /// A pool in which more jobs than this wait for each other.
+    pub(crate) fn with_most(most_threads: usize) -> Self {
         let (jobs, waiting) = unbounded();
-        Self { jobs, waiting, count: Arc::default() }
+        Self { jobs, waiting, count: Arc::default(), most_threads }
     }
 
     /// Runs `job` on some thread of the pool. A panic inside ends the job only.
@@ -46,7 +52,7 @@ impl IoPool {
         let needs_thread = {
             let mut count = lock(&self.count);
             count.jobs += 1;
-            let needed = count.jobs > count.threads && count.threads < MOST_THREADS;
+            let needed = count.jobs > count.threads && count.threads < self.most_threads;
             count.threads += usize::from(needed);
             needed
         };

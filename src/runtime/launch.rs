@@ -433,6 +433,7 @@ impl Launch<'_> {
                 path: ActorPath::new(&query, "checkpoint", 0),
                 coordinator: me,
                 io: engine.io().clone(),
+                maintenance: engine.maintenance().clone(),
             });
             let checkpoint = checkpoint.start();
             CoordinatorActor::new(CoordinatorParts {

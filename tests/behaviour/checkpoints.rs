@@ -333,6 +333,9 @@ fn damage_is_named_and_nothing_is_guessed() {
     query.process_all_available().unwrap();
     assert_eq!(query.recent_progress()[0].batch_id, 2);
     query.stop().unwrap();
+    // Without any it does not begin anew, unasked.
+    fs::remove_dir_all(root.join("commits")).unwrap();
+    assert_says(&message(start()), &["commits/1", "missing"]);
 }
 
 #[test]

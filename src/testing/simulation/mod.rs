@@ -21,8 +21,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::checkpoint::{
-    CheckpointLog, Commits, Compaction, Defect as ProtocolDefect, DurableEnd, EpochEnd, EventTimeRecord, FileKind,
-    Gathering, Opening, PlannedRange, SavedSource, SinkEnd, encode_state, persist,
+    CheckpointLog, Commits, Compacted, Compaction, Defect as ProtocolDefect, DurableEnd, EpochEnd, EventTimeRecord,
+    FileKind, Gathering, Opening, PlannedRange, SavedSource, SinkEnd, encode_state, persist,
 };
 use crate::clock::ManualClock;
 use crate::connector::{Offset, Prepared, ReadLimit, SinkContext, Source};
@@ -90,6 +90,7 @@ enum Io {
     Commit(Box<EpochEnd>),
     Clean,
     Compact(Compaction),
+    Adopt(Compacted),
 }
 
 /// An epoch that waits for the files of its state.
@@ -387,7 +388,7 @@ impl World {
 
     fn complete(&mut self, index: usize) -> Result<()> {
         // Slow work, so that epochs are committed meanwhile.
-        if matches!(self.io[index], Io::Compact(_)) && self.random.below(40) > 0 {
+        if matches!(self.io[index], Io::Compact(_) | Io::Adopt(_)) && self.random.below(40) > 0 {
             return Ok(());
         }
         match self.io.swap_remove(index) {
@@ -416,7 +417,7 @@ impl World {
             Io::State(operator, instance, snapshot) => {
                 let (encoded, writer) = (encode_state(&snapshot.delta)?, self.commits.log().writer());
                 let kind = FileKind::Changes { level: 0 };
-                let files = persist(|_| (), || writer.write(operator, instance, kind, &encoded))?;
+                let files = writer.write(operator, instance, kind, &encoded, |_| ())?;
                 self.gathering.arrived(operator, Ok(files));
                 self.commit_if_complete()
             }
@@ -442,15 +443,22 @@ impl World {
             Io::Compact(compaction) => {
                 let operator = compaction.operator;
                 let (fresh, log) = (self.stateful[operator].fresh()?, self.commits.log());
-                match compaction.run(fresh, self.evicted[operator], log.reader(), &log.writer()) {
+                match compaction.run(fresh, self.evicted[operator], log.reader(), &log.writer(), |_| ()) {
                     Ok(Some(compacted)) => {
-                        self.commits.log_mut().adopt(compacted);
-                        self.compacting.remove(&operator);
+                        self.io.push(Io::Adopt(compacted));
                         Ok(())
                     }
                     Ok(None) => Ok(()),
-                    Err(error) => outside(Err(error)),
+                    Err(error) => {
+                        self.compacting.remove(&operator);
+                        outside(Err(error))
+                    }
                 }
+            }
+            Io::Adopt(compacted) => {
+                self.compacting.remove(&compacted.operator);
+                self.commits.log_mut().adopt(compacted);
+                Ok(())
             }
         }
     }
