@@ -250,7 +250,7 @@ impl EpochMachine {
             return self.finish(now);
         }
         self.watermarks.advance(now);
-        if self.open.is_some() && self.schedule.durable_at().is_some_and(|at| now >= at) {
+        if self.open.is_some() && self.schedule.is_durable_due(now) {
             return self.close(now);
         }
         let is_due = self.schedule.is_due(now) || self.schedule.follows_data() && self.wants_no_data_epoch();

@@ -25,12 +25,14 @@ pub(crate) struct EpochSchedule {
     trigger: TriggerKind,
     next: Next,
     epochs: u64,
+    /// When the sources were asked last.
+    last_asked: i64,
     last_durable: Option<i64>,
 }
 
 impl EpochSchedule {
     pub(crate) fn new(trigger: TriggerKind) -> Self {
-        Self { trigger, next: Next::Now, epochs: 0, last_durable: None }
+        Self { trigger, next: Next::Now, epochs: 0, last_asked: i64::MIN, last_durable: None }
     }
 
     /// A source may have new rows. A processing-time trigger keeps its rhythm.
@@ -40,11 +42,11 @@ impl EpochSchedule {
         }
     }
 
-    /// Whether the sources should be asked for an epoch now.
+    /// Whether the sources should be asked for an epoch now. A clock that was set back does not keep them waiting.
     pub(crate) fn is_due(&self, now: i64) -> bool {
         match self.next {
             Next::Now => true,
-            Next::At(at) => now >= at,
+            Next::At(at) => now >= at || now < self.last_asked,
             Next::OnNews => false,
         }
     }
@@ -59,6 +61,7 @@ impl EpochSchedule {
 
     /// The sources are asked at `now`, which is the start of the epoch if there is news.
     pub(crate) fn asked(&mut self, now: i64) {
+        self.last_asked = now;
         self.next = match self.trigger {
             TriggerKind::ProcessingTime(interval) => Next::At(now.saturating_add(micros(interval))),
             TriggerKind::Default | TriggerKind::Once | TriggerKind::AvailableNow | TriggerKind::Continuous(_) => {
@@ -129,6 +132,12 @@ impl EpochSchedule {
         }
     }
 
+    /// Whether a durable end is due, or the clock was set back behind the last one.
+    pub(crate) fn is_durable_due(&self, now: i64) -> bool {
+        let is_back = self.last_durable.is_some_and(|last| now < last);
+        self.durable_at().is_some_and(|at| now >= at || is_back)
+    }
+
     /// The epoch that starts now has a durable end.
     pub(crate) fn ends_durably(&mut self, now: i64) {
         self.last_durable = Some(now);
@@ -136,7 +145,7 @@ impl EpochSchedule {
 
     /// Whether the epoch that starts now is made durable.
     pub(crate) fn kind(&mut self, now: i64) -> BarrierKind {
-        if self.durable_at().is_some_and(|at| now < at) {
+        if self.durable_at().is_some() && !self.is_durable_due(now) {
             return BarrierKind::Light;
         }
         self.ends_durably(now);

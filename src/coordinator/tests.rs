@@ -145,6 +145,69 @@ fn a_stop_inside_an_epoch_waits_for_its_commit() {
     );
 }
 
+/// What happens from a plan to its commit.
+fn through(machine: &mut EpochMachine, epoch: Epoch, now: i64) -> Vec<String> {
+    machine.on(Event::Planned, now);
+    machine.on(ack(0, epoch), now);
+    machine.on(ack(1, epoch), now);
+    words(&machine.on(Event::Committed, now))
+}
+
+#[test]
+fn continuous_processing_closes_what_it_left_open_when_the_interval_has_passed_and_at_the_end() {
+    let mut machine = machine(TriggerKind::Continuous(Duration::from_secs(1)));
+    let is_durable = |commands: &[Command]| match commands {
+        [Command::Plan(plan)] => (plan.barrier.kind == BarrierKind::Durable, plan.span.clone().map(|span| span.from)),
+        other => panic!("no plan: {other:?}"),
+    };
+    machine.on(opened(0), 0);
+    assert_eq!(is_durable(&machine.on(latest(1), 0)), (true, Some(vec![0.into()])));
+    assert_eq!(through(&mut machine, 0, 10), ["ask Options"]);
+    assert_eq!(is_durable(&machine.on(latest(2), 20)), (false, None));
+    through(&mut machine, 1, 30);
+    assert_eq!(is_durable(&machine.on(latest(3), 40)), (false, None));
+    through(&mut machine, 2, 50);
+    assert_eq!(words(&machine.on(latest(3), 60)), ["idle", "sleep until 1000000"]);
+    // The interval has passed: one commit for all that came since the last, without asking for more.
+    assert_eq!(is_durable(&machine.on(Event::Timer, SECOND)), (true, Some(vec![1.into()])));
+    assert_eq!(through(&mut machine, 3, SECOND + 1), ["ask Options"]);
+    assert_eq!(is_durable(&machine.on(latest(4), SECOND + 2)), (false, None));
+    through(&mut machine, 4, SECOND + 3);
+    machine.on(Event::Stop, SECOND + 4);
+    assert_eq!(is_durable(&machine.on(latest(4), SECOND + 5)), (true, Some(vec![3.into()])));
+    assert_eq!(through(&mut machine, 5, SECOND + 6), ["finish"]);
+}
+
+#[test]
+fn an_epoch_that_an_earlier_run_planned_runs_first_and_is_not_planned_again() {
+    let mut machine = machine(TriggerKind::Default);
+    let time = EpochTime { processing_micros: 5, ..EpochTime::default() };
+    let (from, to) = (vec![3.into()], vec![6.into()]);
+    let span = Some(Span { from: from.clone(), time, has_data: true });
+    let barrier = Barrier { epoch: 0, kind: BarrierKind::Durable, has_data: true };
+    let plan = EpochPlan { barrier, time, from: from.clone(), to, span, is_replay: true };
+    let start = Start { offsets: from, planned: Some(Box::new(plan.clone())) };
+    match machine.on(Event::Opened(start), 0).as_slice() {
+        [Command::Plan(again)] => assert_eq!(*again, plan),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(through(&mut machine, 0, 1), ["ask Options"]);
+    assert_eq!(words(&machine.on(latest(7), 2)), ["plan 1 to 7"]);
+}
+
+#[test]
+fn a_clock_that_is_set_back_makes_nobody_wait() {
+    let mut schedule = EpochSchedule::new(TriggerKind::ProcessingTime(Duration::from_secs(10)));
+    schedule.asked(1000 * SECOND);
+    assert!(!schedule.is_due(1005 * SECOND));
+    assert!(schedule.is_due(400 * SECOND));
+    let mut schedule = EpochSchedule::new(TriggerKind::Continuous(Duration::from_secs(10)));
+    assert_eq!(schedule.kind(1000 * SECOND), BarrierKind::Durable);
+    assert_eq!(schedule.kind(1001 * SECOND), BarrierKind::Light);
+    assert_eq!(schedule.kind(400 * SECOND), BarrierKind::Durable);
+    assert_eq!(schedule.kind(401 * SECOND), BarrierKind::Light);
+}
+
 #[test]
 fn a_drain_is_answered_when_a_look_that_began_after_it_found_nothing() {
     let mut machine = machine(TriggerKind::ProcessingTime(Duration::from_secs(10)));
