@@ -5,20 +5,23 @@
 //!
 //! A new process has a new stream. A checkpoint that is ahead of it is refused, since nothing tells which of its rows are
 //! new: either the program adds the same rows again before it starts the query, or the query starts with a new checkpoint. A
-//! stream that keeps only its newest rows promises less, and takes what is added beyond the checkpoint's offset.
+//! stream that keeps only its newest rows promises less: a query that goes on in a new process reads the new stream from its
+//! beginning, and what was under way of the old one is gone (at most once).
 //!
-//! The offset is the number of the last add, from 0; −1 before the first. One add is never split over two epochs.
+//! The offset is the number of the last add, from 0; −1 before the first; of a stream that keeps only its newest rows
+//! `{"stream": id, "add": n}`, so that a later one is told from it. One add is never split over two epochs.
 //!
 //! Several streams change together under `hold_additions`: an add takes the exclusive side of that lock, and a query
 //! holds the shared side while it asks its sources how far they can go, so an epoch sees a set of adds as it was at
 //! one moment.
 
 use std::fmt;
-use std::mem;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak};
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::{into_readers, parse_offset, project_batch, project_schema, regroup};
 use crate::clock::lock;
@@ -43,6 +46,8 @@ struct Shared {
     schema: SchemaRef,
     /// The most rows that are kept, besides the newest add; without, all are.
     limit: Option<usize>,
+    /// Tells streams with a limit apart over restarts.
+    id: Uuid,
     state: Mutex<State>,
 }
 
@@ -60,12 +65,12 @@ struct State {
 impl MemoryStreamCore {
     /// A stream without rows, whose columns are `schema`, in the types of the engine.
     pub fn new(schema: SchemaRef) -> Self {
-        Self { shared: Arc::new(Shared { schema, limit: None, state: Mutex::default() }) }
+        Self { shared: Arc::new(Shared { schema, limit: None, id: Uuid::nil(), state: Mutex::default() }) }
     }
 
     /// A stream that keeps only about so many of its newest rows.
     pub fn keeping(schema: SchemaRef, rows: usize) -> Self {
-        Self { shared: Arc::new(Shared { schema, limit: Some(rows), state: Mutex::default() }) }
+        Self { shared: Arc::new(Shared { schema, limit: Some(rows), id: Uuid::new_v4(), state: Mutex::default() }) }
     }
 
     /// The columns.
@@ -188,7 +193,6 @@ impl SourceFactory for MemoryStreamFactory {
             core: self.core.clone(),
             fixed_end: None,
             waker: None,
-            has_warned: false,
         }))
     }
 }
@@ -200,26 +204,46 @@ struct MemorySource {
     projection: Option<Vec<usize>>,
     fixed_end: Option<i64>,
     waker: Option<Arc<SourceWaker>>,
-    has_warned: bool,
+}
+
+/// A place in a stream that keeps only its newest rows.
+#[derive(Debug, Serialize, Deserialize)]
+struct KeptPlace {
+    stream: String,
+    add: i64,
 }
 
 impl MemorySource {
     /// Makes sure that the stream has come as far as the checkpoint.
-    fn check(&mut self, from: i64, last: i64) -> Result<()> {
+    fn check(&self, from: i64, last: i64) -> Result<()> {
         if last >= from {
             return Ok(());
         }
         let (stream, adds, from) = (self.core.description(), last + 1, from + 1);
-        if self.core.shared.limit.is_none() {
-            return Err(Error::state(format!(
-                "{stream} has {adds} adds, but the checkpoint was at {from}: a memory stream ends with its process; add the \
-                 same rows again before start(), or start with a new checkpoint"
-            )));
+        Err(Error::state(format!(
+            "{stream} has {adds} adds, but the checkpoint was at {from}: a memory stream ends with its process; add the same \
+             rows again before start(), or start with a new checkpoint"
+        )))
+    }
+
+    fn is_kept_in_part(&self) -> bool {
+        self.core.shared.limit.is_some()
+    }
+
+    fn offset(&self, add: i64) -> Offset {
+        if !self.is_kept_in_part() {
+            return Offset::from(add);
         }
-        if !mem::replace(&mut self.has_warned, true) {
-            log::warn!("{stream} has {adds} adds, but the checkpoint was at {from}: adds up to there are skipped");
+        Offset(serde_json::json!({ "stream": self.core.shared.id.to_string(), "add": add }))
+    }
+
+    /// The number of the add in an offset; `None` if it is of an earlier stream.
+    fn add_of(&self, offset: &Offset) -> Result<Option<i64>> {
+        if !self.is_kept_in_part() {
+            return parse_offset(offset, "memory").map(Some);
         }
-        Ok(())
+        let place: KeptPlace = parse_offset(offset, "memory")?;
+        Ok((place.stream == self.core.shared.id.to_string()).then_some(place.add))
     }
 }
 
@@ -233,19 +257,28 @@ impl Source for MemorySource {
     }
 
     fn initial(&mut self) -> Result<Offset> {
-        Ok(Offset::from(-1))
+        Ok(self.offset(-1))
     }
 
     fn latest(&mut self, from: &Offset, _: ReadLimit) -> Result<Offset> {
-        let from: i64 = parse_offset(from, "memory")?;
+        let add = self.add_of(from)?;
         let last = self.core.last();
-        self.check(from, last)?;
+        self.check(add.unwrap_or(-1), last)?;
         let end = self.fixed_end.map_or(last, |end| last.min(end));
-        Ok(Offset::from(end.max(from)))
+        match add {
+            // Nothing has come in this stream yet: the query stays where the earlier one left it.
+            None if end < 0 => Ok(from.clone()),
+            None => Ok(self.offset(end)),
+            Some(add) => Ok(self.offset(end.max(add))),
+        }
     }
 
     fn plan(&mut self, from: &Offset, to: &Offset, parallelism: usize) -> Result<Vec<Box<dyn SplitReader>>> {
-        let (from, to): (i64, i64) = (parse_offset(from, "memory")?, parse_offset(to, "memory")?);
+        let Some(to) = self.add_of(to)? else {
+            log::warn!("rows of {} that an earlier process kept are gone with it", self.core.description());
+            return Ok(Vec::new());
+        };
+        let from = self.add_of(from)?.unwrap_or(-1);
         let range = usize::try_from(from + 1).unwrap_or(0)..usize::try_from(to + 1).unwrap_or(0);
         let (adds, released) = {
             let state = lock(&self.core.shared.state);
@@ -265,9 +298,13 @@ impl Source for MemorySource {
 
     fn fix_end(&mut self, from: &Offset) -> Result<()> {
         let last = self.core.last();
-        self.check(parse_offset(from, "memory")?, last)?;
+        self.check(self.add_of(from)?.unwrap_or(-1), last)?;
         self.fixed_end = Some(last);
         Ok(())
+    }
+
+    fn replays(&self) -> bool {
+        !self.is_kept_in_part()
     }
 
     fn subscribe(&mut self, waker: SourceWaker) {
@@ -308,13 +345,20 @@ mod tests {
         for numbers in [&[1, 2][..], &[3], &[4, 5], &[6, 7, 8, 9]] {
             stream.add(batch(numbers)).unwrap();
         }
-        assert_eq!(read(open(&stream).as_mut(), -1, 3), [6, 7, 8, 9]);
+        let mut source = open(&stream);
+        let start = source.initial().unwrap();
+        let end = source.latest(&start, ReadLimit::Options).unwrap();
+        assert_eq!(read_range(source.as_mut(), &start, &end), [6, 7, 8, 9]);
         assert_eq!(stream.add(batch(&[])).unwrap(), 4);
     }
 
     fn read(source: &mut dyn Source, from: i64, to: i64) -> Vec<i64> {
+        read_range(source, &from.into(), &to.into())
+    }
+
+    fn read_range(source: &mut dyn Source, from: &Offset, to: &Offset) -> Vec<i64> {
         let mut numbers = Vec::new();
-        for mut reader in source.plan(&from.into(), &to.into(), 2).unwrap() {
+        for mut reader in source.plan(from, to, 2).unwrap() {
             while let Some(batch) = reader.next().unwrap() {
                 numbers.extend_from_slice(batch.column(0).as_primitive::<Int64Type>().values());
             }
@@ -420,15 +464,31 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_that_is_ahead_of_the_stream_is_refused_unless_the_stream_forgets_by_itself() {
+    fn a_checkpoint_that_is_ahead_of_the_stream_is_refused() {
         let error = open(&stream()).latest(&7.into(), ReadLimit::Options).unwrap_err();
         assert!(
             error.message().contains("the checkpoint was at 8") && error.message().contains("add the same"),
             "{error}"
         );
         assert!(open(&stream()).fix_end(&7.into()).is_err());
-        let forgetful = MemoryStreamCore::keeping(stream().schema(), 3);
-        assert_eq!(latest(open(&forgetful).as_mut(), 7), Offset::from(7));
+    }
+
+    #[test]
+    fn a_stream_that_keeps_its_newest_rows_is_read_from_its_beginning_in_a_new_process() {
+        let old = MemoryStreamCore::keeping(stream().schema(), 3);
+        let new = MemoryStreamCore::keeping(stream().schema(), 3);
+        old.add(batch(&[1])).unwrap();
+        old.add(batch(&[2])).unwrap();
+        let mut source = open(&old);
+        let start = source.initial().unwrap();
+        let stopped_at = source.latest(&start, ReadLimit::Options).unwrap();
+        let mut source = open(&new);
+        assert_eq!(source.latest(&stopped_at, ReadLimit::Options).unwrap(), stopped_at, "nothing has come");
+        assert!(read_range(source.as_mut(), &start, &stopped_at).is_empty(), "they are gone with their process");
+        new.add(batch(&[3])).unwrap();
+        let now = source.latest(&stopped_at, ReadLimit::Options).unwrap();
+        assert_eq!(read_range(source.as_mut(), &stopped_at, &now), [3]);
+        assert!(!source.replays());
     }
 
     #[test]
