@@ -463,3 +463,21 @@ fn a_directory_that_cannot_be_written_is_refused_at_the_start() {
     assert_says(&message(start("ftp://host/x")), &["no place for a checkpoint"]);
     assert_says(&message(start("/proc/checkpoint")), &["/proc/checkpoint"]);
 }
+
+#[test]
+fn the_gap_of_sessions_may_not_change() {
+    let session = session(2);
+    let stream = timed_stream(&session);
+    let writer = |gap: &str| {
+        let sessions =
+            stream.to_df().with_watermark("time", "10 seconds").group_by((session_window("time", gap), "word"));
+        recorded(&sessions.count(), OutputMode::Append, "memory://sessions", &Epochs::default())
+    };
+    let query = writer("5 seconds").start().unwrap();
+    stream.add_rows(timed(&[(1, "a")])).unwrap();
+    query.process_all_available().unwrap();
+    query.stop().unwrap();
+    writer("5 seconds").start().unwrap().stop().unwrap();
+    let said = message(writer("6 seconds").start());
+    assert_says(&said, &["sessions", "gap", "5", "6", "use a new checkpointLocation"]);
+}

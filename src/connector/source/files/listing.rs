@@ -41,16 +41,10 @@ pub(super) struct Listing {
     is_recursive: bool,
 }
 
-/// The path from the root: a checkpoint knows files by it, wherever the next run is started.
-fn absolute(path: &str) -> String {
-    let path = local_path(path);
-    std::path::absolute(path).map_or_else(|_| path.to_string(), |path| path.to_string_lossy().into_owned())
-}
-
 impl Listing {
     /// The files directly in `path`, or those it names as a pattern.
     pub(super) fn of_path(path: &str) -> Self {
-        Self { paths: vec![absolute(path)], name_patterns: Vec::new(), is_recursive: false }
+        Self { paths: vec![local_path(path).to_string()], name_patterns: Vec::new(), is_recursive: false }
     }
 
     /// Takes the options `path`, `pathGlobFilter` and `recursiveFileLookup`.
@@ -58,7 +52,12 @@ impl Listing {
     /// # Errors
     /// When there is no path, or a pattern is not well formed.
     pub(super) fn from_options(options: &Options, paths: &[String], what: &str) -> Result<Self> {
-        let paths: Vec<String> = paths.iter().map(String::as_str).chain(options.text("path")).map(absolute).collect();
+        let paths: Vec<String> = paths
+            .iter()
+            .map(String::as_str)
+            .chain(options.text("path"))
+            .map(|path| local_path(path).to_string())
+            .collect();
         if paths.is_empty() {
             return Err(Error::config(format!(
                 "{what} needs a path; give it with .load_path(\"…\") or .option(\"path\", …)"
@@ -135,7 +134,9 @@ impl Listing {
         if self.name_patterns.is_empty() || self.name_patterns.iter().any(|pattern| pattern.matches(&name)) {
             let modified = metadata.modified().ok();
             let (modified_ms, size) = (modified_ms(modified), metadata.len());
-            found.insert(path.to_path_buf(), ListedFile { path: path.to_path_buf(), modified_ms, modified, size });
+            // From the root: a checkpoint knows files by their paths, wherever the next run is started.
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+            found.insert(path.clone(), ListedFile { path, modified_ms, modified, size });
         }
         Ok(())
     }

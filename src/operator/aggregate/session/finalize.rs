@@ -42,6 +42,8 @@ use crate::state::columns_text;
 pub struct FinalSessions {
     spec: AggregateSpec,
     place: usize,
+    /// What makes the sessions, in words.
+    sessions: String,
     is_watermarked: bool,
     mode: OutputMode,
     schema: SchemaRef,
@@ -57,7 +59,16 @@ impl FinalSessions {
     pub fn new(spec: AggregateSpec, place: usize, is_watermarked: bool, mode: OutputMode) -> Self {
         let (partial_schema, state_schema) = (partial_schema(&spec, place), state_schema(&spec, place));
         let (schema, time, running) = (spec.output_schema(), EpochTime::default(), Running::default());
-        Self { spec, place, is_watermarked, mode, schema, partial_schema, state_schema, time, running }
+        let sessions = spec.keys.get(place).map(|key| identity::expression(key)).unwrap_or_default();
+        Self { spec, place, sessions, is_watermarked, mode, schema, partial_schema, state_schema, time, running }
+    }
+
+    /// Says in words what makes the sessions, such as the time and the gap: a checkpoint keeps it, and a restart is refused when it
+    /// is something else. Otherwise the expression of the key is taken, which may be no more than a column.
+    #[must_use]
+    pub fn described(mut self, sessions: impl Into<String>) -> Self {
+        self.sessions = identity::without_numbers(&sessions.into());
+        self
     }
 
     fn running(&mut self) -> Result<&mut Held> {
@@ -139,7 +150,7 @@ impl Operator for FinalSessions {
     }
 
     fn state_identity(&self) -> Option<String> {
-        let sessions = self.spec.keys.get(self.place).map(|key| identity::expression(key)).unwrap_or_default();
+        let sessions = &self.sessions;
         let freed = if self.is_watermarked && self.mode == OutputMode::Append { ", freed when final" } else { "" };
         Some(format!("aggregation {}; sessions {sessions}{freed}", spec_identity(&self.spec)))
     }

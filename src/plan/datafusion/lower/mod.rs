@@ -320,8 +320,13 @@ impl Lowering {
         let partial = self.after("partial_sessions", half, input);
         let columns = PartialSessions::key_columns(&spec);
         let name = self.name("sessions");
-        let last = self.builder.operator(name, FinalSessions::new(spec, place, is_watermarked, self.mode));
-        let last = last.completing(partial);
+        let mut sessions = FinalSessions::new(spec, place, is_watermarked, self.mode);
+        if let Some(TypedExpr::Column(key)) = aggregate.group_expr.get(place).map(unaliased)
+            && let Some(text) = sessions_text(&aggregate.input, &key.name)
+        {
+            sessions = sessions.described(text);
+        }
+        let last = self.builder.operator(name, sessions).completing(partial);
         Ok(if columns.is_empty() { last.gathered_from(partial) } else { last.partitioned_by_columns(partial, columns) })
     }
 
@@ -449,6 +454,25 @@ fn windows_call(unnest: &Unnest) -> Option<(&Projection, usize, &TypedExpr, Wind
     let TypedExpr::ScalarFunction(function) = unaliased(projection.expr.get(*index)?) else { return None };
     let (time, windows) = windows_of(function)?;
     Some((projection, *index, time, windows))
+}
+
+/// What makes the sessions in a column of `plan`: the time and the gap.
+fn sessions_text(plan: &TypedPlan, column: &str) -> Option<String> {
+    let TypedPlan::Projection(projection) = plan else {
+        return match plan.inputs().as_slice() {
+            [input] => sessions_text(input, column),
+            _ => None,
+        };
+    };
+    let place = projection.schema.fields().iter().position(|field| field.name() == column)?;
+    match unaliased(projection.expr.get(place)?) {
+        TypedExpr::Column(below) => sessions_text(&projection.input, &below.name),
+        TypedExpr::ScalarFunction(function) if function.func.name() == SESSION_WINDOWS => {
+            let arguments: Vec<String> = function.args.iter().map(ToString::to_string).collect();
+            Some(arguments.join(", gap "))
+        }
+        _ => None,
+    }
 }
 
 /// Whether a filter only drops the rows that are in no session: it asks whether there is one, or a column of sessions.
