@@ -123,9 +123,13 @@ impl Compacted {
     /// Puts the result where the last of the replaced files is.
     pub(crate) fn take_place(&self, files: &mut Vec<StateFile>) {
         // What is not whole there was replaced before.
-        if !self.replaced.iter().all(|file| files.contains(file)) {
-            return;
+        if self.replaced.iter().all(|file| files.contains(file)) {
+            self.take_place_of_what_is_left(files);
         }
+    }
+
+    /// The same although some of the files are not there any more.
+    pub(super) fn take_place_of_what_is_left(&self, files: &mut Vec<StateFile>) {
         let Some(last) = files.iter().rposition(|file| self.replaced.contains(file)) else { return };
         let behind = files.split_off(last + 1);
         files.retain(|file| !self.replaced.contains(file));

@@ -3,7 +3,6 @@
 //! Reads only; the query may run meanwhile, though what it deletes while one looks is then missing.
 
 use std::fmt;
-use std::fmt::Write;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -11,6 +10,7 @@ use serde::Serialize;
 use super::reader::{CheckpointReader, Commit};
 use super::records::{PlanRecord, StateFile};
 use super::state_table::StateTable;
+use crate::connector::BatchTable;
 use crate::error::{Error, Result};
 use crate::store;
 use crate::types::user_batch;
@@ -149,12 +149,6 @@ impl Checkpoint {
     /// # Errors
     /// When a record cannot be read.
     pub fn explain(&self) -> Result<String> {
-        let mut text = String::new();
-        self.write(&mut text)?.map_err(|_| Error::internal("text could not be written"))?;
-        Ok(text)
-    }
-
-    fn write(&self, text: &mut String) -> Result<fmt::Result> {
         let found = self.reader.find()?;
         let commits = self.commits()?;
         let mut lines = vec![format!("checkpoint {} of query {}", self.location, self.query_id())];
@@ -184,7 +178,7 @@ impl Checkpoint {
             (None, Some(last)) => lines.push(format!("next: epoch {}, from {}", last.epoch + 1, last.to.join(", "))),
             (None, None) => lines.push("next: epoch 0, from the beginning".to_string()),
         }
-        Ok(lines.iter().try_for_each(|line| writeln!(text, "{line}")))
+        Ok(lines.join("\n") + "\n")
     }
 
     /// The commits as JSON, for programs: an array of [`CommitInfo`].
@@ -201,7 +195,6 @@ impl Checkpoint {
     /// # Errors
     /// When there is no such operator or commit, or a file is missing or damaged.
     pub fn state(&self, operator: usize) -> Result<Vec<arrow::record_batch::RecordBatch>> {
-        use crate::connector::BatchTable;
         self.state_table(operator)?.read(None)?.into_iter().map(user_batch).collect()
     }
 

@@ -20,7 +20,7 @@ use super::records::{
     SavedSource, SinkEpoch, StateFile, offsets_to_text,
 };
 use super::state_file::Encoded;
-use crate::connector::Offset;
+use crate::connector::{Offset, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::{Epoch, Watermark};
 use crate::store::{CheckpointStore, Created, StoreLock};
@@ -45,6 +45,8 @@ pub(crate) enum Defect {
     CompactsOutOfOrder,
     /// Files of a commit that is too old are deleted although newer ones name them.
     DeletesNeeded,
+    /// Files are made fewer again before the log knows that they were.
+    CompactsTwice,
 }
 
 /// Files that are made too late.
@@ -73,9 +75,31 @@ pub(crate) struct PlannedRange {
     pub(crate) has_data: bool,
     pub(crate) watermark: Watermark,
     pub(crate) processing_micros: i64,
-    pub(crate) saved: Vec<SavedSource>,
-    /// Whether the sources saved all there was before it, too.
-    pub(crate) is_base: bool,
+    pub(crate) sources: SavedSources,
+}
+
+/// What the sources saved of a range.
+#[derive(Debug, Clone)]
+pub(crate) struct SavedSources {
+    saved: Vec<SavedSource>,
+    /// All there was before it, too.
+    is_base: bool,
+}
+
+impl SavedSources {
+    /// Lets each source save its part of the range, with `is_base` everything before it, too.
+    ///
+    /// # Errors
+    /// When a source cannot.
+    pub(crate) fn of(sources: &mut [Box<dyn Source>], from: &[Offset], to: &[Offset], is_base: bool) -> Result<Self> {
+        let mut saved = Vec::new();
+        for ((source, from), to) in sources.iter_mut().zip(from).zip(to) {
+            let base = if is_base { source.save_all(from)? } else { None };
+            let range = if from == to { None } else { source.save(from, to)? };
+            saved.push(SavedSource { base, range });
+        }
+        Ok(Self { saved, is_base })
+    }
 }
 
 /// What is to be committed.
@@ -102,6 +126,10 @@ pub(crate) struct CheckpointLog {
     is_by_key: Vec<bool>,
     /// For each operator, the files of the newest commit.
     files: Vec<Vec<StateFile>>,
+    /// Operators whose files are being made fewer.
+    compacting: BTreeSet<usize>,
+    /// Operators whose files stay as they are.
+    uncompacted: BTreeSet<usize>,
     /// Files that take the place of others with the next commit.
     compacted: Vec<Compacted>,
     sequence: Arc<AtomicU64>,
@@ -203,6 +231,8 @@ impl CheckpointLog {
             commits: found.commits.iter().cloned().collect(),
             is_by_key,
             files: found.last().map_or_else(|| vec![Vec::new(); operators], |last| last.operators.clone()),
+            compacting: BTreeSet::new(),
+            uncompacted: BTreeSet::new(),
             compacted: Vec::new(),
             sequence: Arc::new(AtomicU64::new(0)),
             bases: VecDeque::from([found.base]),
@@ -273,8 +303,8 @@ impl CheckpointLog {
             has_data: range.has_data,
             watermark: range.watermark.into(),
             processing_micros: range.processing_micros,
-            is_base: range.is_base,
-            saved: range.saved,
+            is_base: range.sources.is_base,
+            saved: range.sources.saved,
             published: self.published,
         };
         #[cfg(test)]
@@ -339,6 +369,11 @@ impl CheckpointLog {
     fn next_files(&self, operator: usize, decision: &Decision) -> Vec<StateFile> {
         let mut files = self.files[operator].clone();
         for compacted in self.compacted.iter().filter(|compacted| compacted.operator == operator) {
+            #[cfg(test)]
+            if self.has(Defect::CompactsTwice) {
+                compacted.take_place_of_what_is_left(&mut files);
+                continue;
+            }
             compacted.take_place(&mut files);
             #[cfg(test)]
             if self.has(Defect::CompactsOutOfOrder) {
@@ -368,19 +403,50 @@ impl CheckpointLog {
         self.published = self.commits.back().map(|last| last.record.number);
     }
 
-    /// Files that should become fewer; a result goes to [`adopt`](Self::adopt).
-    pub(crate) fn compactions(&self) -> Vec<Compaction> {
-        let of = |(operator, files): (usize, &Vec<StateFile>)| {
-            let run = Run { generation: self.generation, fan_in: self.fan_in };
-            Compaction::choose(operator, files, run, self.is_by_key[operator])
-        };
-        let is_pending = |operator: usize| self.compacted.iter().any(|compacted| compacted.operator == operator);
-        self.files.iter().enumerate().filter(|(operator, _)| !is_pending(*operator)).filter_map(of).collect()
+    /// Files that should become fewer; what comes of each goes to [`compacted`](Self::compacted). Of one operator there is one at a
+    /// time, until a commit names its result: the same files twice would be the same rows twice.
+    pub(crate) fn compactions(&mut self) -> Vec<Compaction> {
+        let run = Run { generation: self.generation, fan_in: self.fan_in };
+        let mut chosen = Vec::new();
+        for (operator, files) in self.files.iter().enumerate() {
+            if self.is_compacting(operator) {
+                continue;
+            }
+            chosen.extend(Compaction::choose(operator, files, run, self.is_by_key[operator]));
+        }
+        self.compacting.extend(chosen.iter().map(|compaction| compaction.operator));
+        chosen
     }
 
-    /// Lets the next commit name these files instead of those they were made of.
-    pub(crate) fn adopt(&mut self, compacted: Compacted) {
-        self.compacted.push(compacted);
+    fn is_compacting(&self, operator: usize) -> bool {
+        #[cfg(test)]
+        if self.has(Defect::CompactsTwice) {
+            return false;
+        }
+        let is_done = self.compacted.iter().any(|compacted| compacted.operator == operator);
+        is_done || self.compacting.contains(&operator) || self.uncompacted.contains(&operator)
+    }
+
+    /// The next commit names the result instead of the files it was made of. Without one the files of the operator stay; for good,
+    /// unless it is the store that failed.
+    pub(crate) fn compacted(&mut self, operator: usize, result: Result<Option<Compacted>>) -> Result<()> {
+        self.compacting.remove(&operator);
+        match result {
+            Ok(Some(compacted)) => {
+                self.compacted.push(compacted);
+                Ok(())
+            }
+            Ok(None) => {
+                self.uncompacted.insert(operator);
+                Ok(())
+            }
+            Err(error) => {
+                if error.kind() != ErrorKind::Connector {
+                    self.uncompacted.insert(operator);
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Deletes what no commit that is kept needs. To be called after a commit of this run: before its first one, an older run
@@ -395,7 +461,12 @@ impl CheckpointLog {
         {
             // In order and without gaps, so that what is left can always be read.
             store.delete(&format!("commits/{}", commit.record.number))?;
-            self.garbage.extend(names(&commit.record));
+            // A file that one commit names and the next does not is named by none after it.
+            let needed: BTreeSet<String> =
+                self.commits.get(1).map(|next| names(&next.record).collect()).unwrap_or_default();
+            #[cfg(test)]
+            let needed = if self.has(Defect::DeletesNeeded) { BTreeSet::new() } else { needed };
+            self.garbage.extend(names(&commit.record).filter(|name| !needed.contains(name)));
             self.commits.pop_front();
         }
         let Some(oldest) = self.commits.front().map(|commit| commit.record.number) else { return Ok(()) };
@@ -405,15 +476,11 @@ impl CheckpointLog {
             }
             self.bases.pop_front();
         }
-        let needed: BTreeSet<String> = self.commits.iter().flat_map(|commit| names(&commit.record)).collect();
         if !self.has_swept {
             let strays = self.strays(oldest)?;
             self.garbage.extend(strays);
             self.has_swept = true;
         }
-        #[cfg(test)]
-        let needed = if self.has(Defect::DeletesNeeded) { BTreeSet::new() } else { needed };
-        self.garbage.retain(|name| !needed.contains(name));
         while let Some(name) = self.garbage.first() {
             store.delete(name)?;
             self.garbage.pop_first();
@@ -424,20 +491,21 @@ impl CheckpointLog {
     /// Deletes what older runs left and no kept commit needs.
     #[cfg(test)]
     fn sweep(&self, oldest: u64) {
-        let needed: BTreeSet<String> = self.commits.iter().flat_map(|commit| names(&commit.record)).collect();
         let strays = self.strays(oldest).unwrap_or_default();
-        let state = strays.iter().filter(|name| name.starts_with("state/") && !needed.contains(*name));
+        let state = strays.iter().filter(|name| name.starts_with("state/"));
         state.for_each(|name| drop(self.reader.store().delete(name)));
     }
 
     /// What older runs left behind, and what a crash during an earlier clean-up did.
     fn strays(&self, oldest: u64) -> Result<Vec<String>> {
+        let needed: BTreeSet<String> = self.commits.iter().flat_map(|commit| names(&commit.record)).collect();
         let mut strays = Vec::new();
         for operator in 0..self.files.len() {
             for file in self.reader.store().list(&format!("state/{operator}"))? {
                 let generation = file.split('-').nth(1).and_then(|generation| generation.parse::<u64>().ok());
-                if generation.is_some_and(|generation| generation < self.generation) {
-                    strays.push(format!("state/{operator}/{file}"));
+                let name = format!("state/{operator}/{file}");
+                if generation.is_some_and(|generation| generation < self.generation) && !needed.contains(&name) {
+                    strays.push(name);
                 }
             }
         }

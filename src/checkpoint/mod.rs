@@ -74,11 +74,10 @@ pub(crate) use gathering::Gathering;
 pub use inspect::{Checkpoint, CommitInfo, OperatorInfo};
 #[cfg(test)]
 pub(crate) use log::Defect;
-pub(crate) use log::{CheckpointLog, Opening, PlannedRange, StateWriter};
+pub(crate) use log::{CheckpointLog, Opening, PlannedRange, SavedSources, StateWriter};
 pub(crate) use reader::{CheckpointReader, Found};
 pub(crate) use records::{
-    CommitRecord, EventTimeRecord, FileKind, OffsetsRecord, OperatorRecord, PlanRecord, SavedSource, StateFile,
-    offsets_from_text,
+    CommitRecord, EventTimeRecord, FileKind, OffsetsRecord, OperatorRecord, PlanRecord, StateFile, offsets_from_text,
 };
 pub(crate) use state_file::{encode as encode_state, route};
 pub(crate) use state_table::open_state_table;

@@ -123,20 +123,21 @@ impl CheckpointReader {
     pub(crate) fn find(&self) -> Result<Found> {
         let mut found = Found::default();
         for number in self.commits()?.into_iter().rev() {
-            let commit = match (self.commit(number)?, found.commits.first()) {
+            let commit = match (self.commit(number)?, found.commits.last()) {
                 (Some(commit), _) => commit,
                 (None, None) => return Err(missing(&format!("commits/{number}"))),
                 // Another process deletes what is too old.
                 (None, Some(_)) => break,
             };
-            if let Some(after) = found.commits.first()
+            if let Some(after) = found.commits.last()
                 && (number + 1, commit.checksum) != (after.record.number, after.record.previous)
             {
                 // A stray: a run that was thought dead made it after the real one was deleted.
                 break;
             }
-            found.commits.insert(0, commit);
+            found.commits.push(commit);
         }
+        found.commits.reverse();
         // A query that never committed has planned its first range at most.
         if found.commits.is_empty()
             && let Some(number) = self.offset_numbers()?.into_iter().rfind(|number| *number > 0)

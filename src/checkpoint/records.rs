@@ -208,9 +208,10 @@ pub(crate) fn offsets_from_text(texts: &[String]) -> Result<Vec<Offset>> {
 }
 
 impl OffsetsRecord {
-    pub(crate) fn time(&self, here: Option<Watermark>) -> EpochTime {
+    /// What its range runs under when it runs again.
+    pub(crate) fn time(&self) -> EpochTime {
         let query = Watermark { late_ms: self.watermark.late_ms, evict_ms: self.watermark.evict_ms };
-        EpochTime { query, here, processing_micros: self.processing_micros }
+        EpochTime { query, here: None, processing_micros: self.processing_micros }
     }
 }
 

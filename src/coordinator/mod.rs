@@ -23,6 +23,7 @@ mod watermark;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::checkpoint::{PlannedRange, SavedSources};
 use crate::connector::{NextPoll, Offset, ReadLimit};
 use crate::operator::EventTimes;
 use crate::protocol::{Barrier, BarrierKind, Epoch, EpochTime};
@@ -103,6 +104,26 @@ pub(crate) struct EpochPlan {
     pub(crate) span: Option<Span>,
     /// An earlier run planned it.
     pub(crate) is_replay: bool,
+}
+
+impl EpochPlan {
+    /// What has to be kept before this epoch begins: nothing for an end that is not durable, or that an earlier run planned.
+    pub(crate) fn span_to_keep(&self) -> Option<&Span> {
+        self.span.as_ref().filter(|_| !self.is_replay)
+    }
+
+    /// The range to keep, with what the sources saved of it.
+    pub(crate) fn range(&self, span: &Span, sources: SavedSources) -> PlannedRange {
+        PlannedRange {
+            epoch: self.barrier.epoch,
+            from: span.from.clone(),
+            to: self.to.clone(),
+            has_data: span.has_data,
+            watermark: span.time.query,
+            processing_micros: span.time.processing_micros,
+            sources,
+        }
+    }
 }
 
 /// Everything since the last durable end.

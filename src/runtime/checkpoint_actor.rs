@@ -9,34 +9,33 @@
 //! CommitEpoch, once all files are there ─▶ commits/n, sinks publish ──▶ Committed; then clean-up, and compaction beside it
 //! ```
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
 
 use super::coordinator_actor::{CoordinatorActor, Report};
 use super::io_pool::{IoPool, contained, pause};
 use super::post::post;
-use super::recovery::StatefulNode;
+use super::recovery::{StatefulNode, owner};
 use super::temporary::TemporaryDirectory;
 use crate::checkpoint::{
     Commits, Compacted, Compaction, DurableEnd, EpochEnd, EventTimeRecord, FileKind, Gathering, PlannedRange,
     StateFile, StateWriter, encode_state, persist,
 };
 use crate::connector::{Offset, Prepared};
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::observability::trace::{self, ActorPath};
 use crate::protocol::{Epoch, Watermark};
-use crate::task::Snapshot;
+use crate::task::{Snapshot, TaskId};
 
 /// Keep a range before it is read; answered by [`Report::PlanKept`].
 #[derive(Debug)]
-pub(super) struct KeepPlan(pub PlannedRange);
+pub(super) struct KeepPlan(pub Box<PlannedRange>);
 
 /// Keep what an instance of an operator with state changed.
 #[derive(Debug)]
 pub(super) struct KeepState {
-    pub operator: usize,
-    pub instance: usize,
+    pub task: TaskId,
     pub snapshot: Snapshot,
 }
 
@@ -107,7 +106,6 @@ impl Message for CompactionDone {
 enum Job {
     Plan(Box<PlannedRange>),
     Commit(Box<EpochEnd>),
-    Close { is_clean: bool },
 }
 
 /// What a checkpoint actor is made of.
@@ -132,12 +130,10 @@ pub(super) struct CheckpointActor {
     operators: Vec<StatefulNode>,
     /// For each operator, what its state was cleaned by.
     evicted: Vec<Option<Watermark>>,
-    /// Operators whose files are being made fewer, until the log knows.
-    compacting: BTreeSet<usize>,
     /// What the log does not know yet.
-    compacted: Vec<Compacted>,
-    /// Operators whose files stay as they are.
-    uncompacted: BTreeSet<usize>,
+    compacted: Vec<CompactionDone>,
+    /// To be let go, behind what waits.
+    closing: Option<Close>,
     temporary: Option<TemporaryDirectory>,
     path: ActorPath,
     coordinator: Addr<CoordinatorActor>,
@@ -155,9 +151,8 @@ impl CheckpointActor {
             gathering: Gathering::new(operators.len()),
             evicted: vec![None; operators.len()],
             operators,
-            compacting: BTreeSet::new(),
             compacted: Vec::new(),
-            uncompacted: BTreeSet::new(),
+            closing: None,
             temporary,
             path,
             coordinator,
@@ -173,10 +168,12 @@ impl CheckpointActor {
 
     fn next_job(&mut self, ctx: &mut Context<Self>) {
         let Some(commits) = self.commits.take() else { return };
-        match self.waiting.pop_front() {
-            None => self.commits = Some(commits),
-            Some(Job::Close { is_clean }) => self.close(commits, is_clean, ctx),
-            Some(job) => self.work(job, commits, ctx),
+        if let Some(job) = self.waiting.pop_front() {
+            self.work(job, commits, ctx);
+        } else if let Some(close) = self.closing.take() {
+            self.close(commits, close.is_clean, ctx);
+        } else {
+            self.commits = Some(commits);
         }
     }
 
@@ -195,7 +192,6 @@ impl CheckpointActor {
                     post(&coordinator, Report::Committed(end.epoch, committed));
                     if has_grown { contained("clean-up", || commits.log_mut().clean()) } else { Ok(()) }
                 }
-                Job::Close { .. } => Ok(()),
             };
             post(&me, Back { commits, result });
         });
@@ -216,23 +212,19 @@ impl CheckpointActor {
         ctx.stop();
     }
 
-    /// Lets the log know of files that became fewer; only then may more of the same operator be chosen.
-    fn adopt(&mut self, commits: &mut Commits) {
-        for compacted in self.compacted.drain(..) {
-            self.compacting.remove(&compacted.operator);
-            commits.log_mut().adopt(compacted);
+    /// Lets the log know of files that became fewer, or did not, and makes others fewer.
+    fn compact(&mut self, commits: &mut Commits, ctx: &Context<Self>) {
+        for CompactionDone { operator, result } in self.compacted.drain(..) {
+            if let Err(error) = commits.log_mut().compacted(operator, result) {
+                let name = &self.operators[operator].name;
+                log::warn!(target: "millstream::checkpoint", "files of `{name}` could not be made fewer: {error}");
+            }
         }
-    }
-
-    fn compact(&mut self, commits: &Commits, ctx: &Context<Self>) {
-        if self.waiting.iter().any(|job| matches!(job, Job::Close { .. })) {
+        if self.closing.is_some() {
             return;
         }
-        for compaction in commits.log().compactions() {
+        for compaction in commits.log_mut().compactions() {
             let operator = compaction.operator;
-            if self.uncompacted.contains(&operator) || !self.compacting.insert(operator) {
-                continue;
-            }
             let (me, node, evicted) = (ctx.address(), self.operators[operator].clone(), self.evicted[operator]);
             let (reader, writer) = (commits.log().reader().clone(), commits.log().writer());
             self.maintenance.submit(move || {
@@ -278,7 +270,7 @@ impl Handler<KeepPlan> for CheckpointActor {
     type Result = ();
 
     fn handle(&mut self, plan: KeepPlan, ctx: &mut Self::Context) {
-        self.submit(Job::Plan(Box::new(plan.0)), ctx);
+        self.submit(Job::Plan(plan.0), ctx);
     }
 }
 
@@ -286,7 +278,8 @@ impl Handler<KeepState> for CheckpointActor {
     type Result = ();
 
     fn handle(&mut self, state: KeepState, ctx: &mut Self::Context) {
-        let KeepState { operator, instance, snapshot } = state;
+        let KeepState { task, snapshot } = state;
+        let Some((operator, instance)) = owner(&self.operators, task) else { return };
         self.evicted[operator] = snapshot.here;
         if snapshot.delta.changed.is_empty() {
             return;
@@ -324,30 +317,15 @@ impl Handler<StateKept> for CheckpointActor {
 impl Handler<CompactionDone> for CheckpointActor {
     type Result = ();
 
-    fn handle(&mut self, done: CompactionDone, _: &mut Self::Context) {
-        let name = &self.operators[done.operator].name;
-        match done.result {
-            Ok(Some(compacted)) => {
-                trace::compacted(&self.path, name, &compacted);
-                self.compacted.push(compacted);
-                if let Some(mut commits) = self.commits.take() {
-                    self.adopt(&mut commits);
-                    self.commits = Some(commits);
-                }
-                return;
-            }
-            Ok(None) => {
-                self.uncompacted.insert(done.operator);
-            }
-            Err(error) => {
-                log::warn!(target: "millstream::checkpoint", "files of `{name}` could not be made fewer: {error}");
-                // A store that does not answer now may answer behind the next commit.
-                if error.kind() != ErrorKind::Connector {
-                    self.uncompacted.insert(done.operator);
-                }
-            }
+    fn handle(&mut self, done: CompactionDone, ctx: &mut Self::Context) {
+        if let Ok(Some(compacted)) = &done.result {
+            trace::compacted(&self.path, &self.operators[done.operator].name, compacted);
         }
-        self.compacting.remove(&done.operator);
+        self.compacted.push(done);
+        if let Some(mut commits) = self.commits.take() {
+            self.compact(&mut commits, ctx);
+            self.commits = Some(commits);
+        }
     }
 }
 
@@ -360,8 +338,7 @@ impl Handler<Back> for CheckpointActor {
             log::warn!(target: "millstream::checkpoint", "old files could not be deleted: {error}");
         }
         self.writer = commits.log().writer();
-        self.adopt(&mut commits);
-        self.compact(&commits, ctx);
+        self.compact(&mut commits, ctx);
         self.commits = Some(commits);
         self.next_job(ctx);
     }
@@ -371,6 +348,7 @@ impl Handler<Close> for CheckpointActor {
     type Result = ();
 
     fn handle(&mut self, close: Close, ctx: &mut Self::Context) {
-        self.submit(Job::Close { is_clean: close.is_clean }, ctx);
+        self.closing = Some(close);
+        self.next_job(ctx);
     }
 }

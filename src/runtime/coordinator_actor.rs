@@ -18,7 +18,7 @@ use super::post::{post, post_to};
 use super::query_state::QueryState;
 use super::static_tables::StaticTables;
 use super::task_actor::{Abort, Begin, Finish, Inspect, SourceActor, TaskAddress};
-use crate::checkpoint::{PlannedRange, SavedSource};
+use crate::checkpoint::{PlannedRange, SavedSources};
 use crate::clock::Clock;
 use crate::connector::source::memory;
 use crate::connector::{Offset, ReadLimit, Source, SourceWaker};
@@ -26,7 +26,7 @@ use crate::coordinator::{Available, Command, EpochMachine, EpochPlan, Event, Fin
 use crate::error::{Error, Result};
 use crate::observability::{WatermarkStatus, trace};
 use crate::protocol::Epoch;
-use crate::task::{BeginEpoch, EpochAck, Reader, TaskId};
+use crate::task::{BeginEpoch, EpochAck, Reader, TaskId, deal};
 
 /// A task that has not reported that it is gone this long after it was told to stop is left behind: a function of the user's
 /// blocks its thread.
@@ -105,17 +105,10 @@ enum SourceAnswer {
     /// They know whom to wake.
     Subscribed,
     Latest(Vec<Available>),
-    /// The readers of each source, and what it saved if the end is durable.
-    Planned(Vec<Vec<Reader>>, SavedSources),
+    /// The readers of each source, and the range to keep before they read.
+    Planned(Vec<Vec<Reader>>, Option<Box<PlannedRange>>),
     /// With the sources' own counts.
     Committed(Vec<BTreeMap<String, u64>>),
-}
-
-/// What the sources saved for a durable end.
-struct SavedSources {
-    saved: Vec<SavedSource>,
-    /// All there was before, too.
-    is_base: bool,
 }
 
 impl Message for Report {
@@ -143,8 +136,6 @@ pub(super) struct CoordinatorParts {
     pub machine: EpochMachine,
     pub sources: Vec<Box<dyn Source>>,
     pub start: Start,
-    /// For each operator with state, its tasks.
-    pub states: Vec<Vec<TaskId>>,
     /// For each source, the actors of its instances.
     pub source_actors: Vec<Vec<Addr<SourceActor>>>,
     pub tasks: Vec<TaskEntry>,
@@ -173,7 +164,8 @@ pub(super) struct CoordinatorActor {
     plan: Option<EpochPlan>,
     /// What the sources will read once the plan is durable.
     planned: Vec<Vec<Reader>>,
-    plan_started: i64,
+    /// Since when the checkpoint is keeping that plan.
+    keeping_since: Option<i64>,
     plan_kept_micros: Option<i64>,
     finished: Option<Box<FinishedEpoch>>,
     commit_started: i64,
@@ -200,7 +192,7 @@ impl CoordinatorActor {
             alive,
             plan: None,
             planned: Vec::new(),
-            plan_started: 0,
+            keeping_since: None,
             plan_kept_micros: None,
             finished: None,
             commit_started: 0,
@@ -271,18 +263,15 @@ impl CoordinatorActor {
         // Where order matters, one reader keeps it: rows of several would meet in any order behind the next exchange.
         let readers = |actors: &Vec<_>| if self.parts.reads_in_order { 1 } else { actors.len() };
         let instances: Vec<usize> = self.parts.source_actors.iter().map(readers).collect();
-        let EpochPlan { from, to, span, is_replay, .. } = plan.clone();
-        let epoch = plan.barrier.epoch;
-        let span = span.filter(|_| !is_replay);
-        let saves_base = self.durable_plans.is_multiple_of(SOURCE_LOG);
-        self.durable_plans += u64::from(span.is_some());
-        self.plan = Some(plan);
+        let is_base = self.durable_plans.is_multiple_of(SOURCE_LOG);
+        self.durable_plans += u64::from(plan.span_to_keep().is_some());
+        self.plan = Some(plan.clone());
         let (statics, clock) = (Arc::clone(&self.parts.statics), Arc::clone(&self.parts.clock));
         let path = self.parts.facts.path.clone();
         self.with_sources(ctx, move |sources| {
-            statics.refresh(&path, Some(epoch), clock.as_ref())?;
+            statics.refresh(&path, Some(plan.barrier.epoch), clock.as_ref())?;
+            let (from, to) = (&plan.from, &plan.to);
             let mut planned = Vec::new();
-            let mut saved = Vec::new();
             for (index, source) in sources.iter_mut().enumerate() {
                 let readers = if from[index] == to[index] {
                     Vec::new()
@@ -290,38 +279,25 @@ impl CoordinatorActor {
                     source.plan(&from[index], &to[index], instances[index])?
                 };
                 planned.push(readers.into_iter().map(Reader).collect());
-                if let Some(span) = &span {
-                    let from = &span.from[index];
-                    let base = if saves_base { source.save_all(from)? } else { None };
-                    let range = if *from == to[index] { None } else { source.save(from, &to[index])? };
-                    saved.push(SavedSource { base, range });
-                }
             }
-            Ok(SourceAnswer::Planned(planned, SavedSources { saved, is_base: saves_base }))
+            let range = plan.span_to_keep().map(|span| {
+                let saved = SavedSources::of(sources, &span.from, to, is_base)?;
+                Ok::<_, Error>(plan.range(span, saved))
+            });
+            Ok(SourceAnswer::Planned(planned, range.transpose()?.map(Box::new)))
         });
     }
 
-    /// The sources are ready: a durable end needs a durable plan first, unless an earlier run made it.
-    fn planned(&mut self, planned: Vec<Vec<Reader>>, saved: SavedSources, ctx: &mut Context<Self>) {
-        let Some(plan) = &self.plan else { return };
+    /// The sources are ready: the epoch begins, behind the range that has to be kept first.
+    fn planned(&mut self, planned: Vec<Vec<Reader>>, range: Option<Box<PlannedRange>>, ctx: &mut Context<Self>) {
         self.planned = planned;
         self.plan_kept_micros = None;
-        match &plan.span {
-            Some(span) if !plan.is_replay => {
-                let range = PlannedRange {
-                    epoch: plan.barrier.epoch,
-                    from: span.from.clone(),
-                    to: plan.to.clone(),
-                    has_data: span.has_data,
-                    watermark: span.time.query,
-                    processing_micros: span.time.processing_micros,
-                    saved: saved.saved,
-                    is_base: saved.is_base,
-                };
-                self.plan_started = self.now();
+        match range {
+            Some(range) => {
+                self.keeping_since = Some(self.now());
                 post(&self.parts.checkpoint, KeepPlan(range));
             }
-            _ => self.begin(ctx),
+            None => self.begin(ctx),
         }
     }
 
@@ -330,11 +306,7 @@ impl CoordinatorActor {
         let Some(plan) = &self.plan else { return };
         let planned = std::mem::take(&mut self.planned);
         for (actors, readers) in self.parts.source_actors.iter().zip(planned) {
-            let mut shares: Vec<Vec<Reader>> = actors.iter().map(|_| Vec::new()).collect();
-            for (index, reader) in readers.into_iter().enumerate() {
-                shares[index % actors.len()].push(reader);
-            }
-            for (actor, readers) in actors.iter().zip(shares) {
+            for (actor, readers) in actors.iter().zip(deal(readers, actors.len())) {
                 post(actor, Begin(BeginEpoch { time: plan.time, barrier: plan.barrier, readers }));
             }
         }
@@ -353,16 +325,6 @@ impl CoordinatorActor {
         let durable = plan.span.as_ref().map(|_| (plan.to.clone(), self.parts.machine.watermarks().record()));
         post(&self.parts.checkpoint, CommitEpoch { epoch: plan.barrier.epoch, prepared, durable });
         self.finished = Some(epoch);
-    }
-
-    /// What an operator changed is written while others are still at work.
-    fn keep_state(&mut self, ack: &mut EpochAck) {
-        let Some(snapshot) = ack.snapshot.take() else { return };
-        let place = |tasks: &Vec<TaskId>| tasks.iter().position(|task| *task == ack.task);
-        let found = self.parts.states.iter().enumerate().find_map(|(operator, tasks)| Some((operator, place(tasks)?)));
-        if let Some((operator, instance)) = found {
-            post(&self.parts.checkpoint, KeepState { operator, instance, snapshot });
-        }
     }
 
     fn committed(&mut self, ctx: &mut Context<Self>) {
@@ -556,9 +518,10 @@ impl CoordinatorActor {
     /// What the coordinator itself waits for.
     fn waits_outside(&self) -> Option<&'static str> {
         match (&self.sources, &self.finished) {
+            _ if self.keeping_since.is_some() => Some("the checkpoint to keep a plan"),
             (None, _) if self.parts.statics.is_empty() => Some("a source"),
             (None, _) => Some("a source or a static table"),
-            (Some(_), Some(_)) => Some("the commit of a sink"),
+            (Some(_), Some(_)) => Some("the checkpoint or a sink to commit"),
             (Some(_), None) => None,
         }
     }
@@ -623,7 +586,10 @@ impl Handler<Report> for CoordinatorActor {
     fn handle(&mut self, report: Report, ctx: &mut Self::Context) {
         match report {
             Report::Ack(mut ack) => {
-                self.keep_state(&mut ack);
+                if let Some(snapshot) = ack.snapshot.take() {
+                    // Written while others are still at work.
+                    post(&self.parts.checkpoint, KeepState { task: ack.task, snapshot });
+                }
                 self.tell_machine(Event::Acked(ack), ctx);
             }
             Report::Fault(task, error) => {
@@ -640,7 +606,7 @@ impl Handler<Report> for CoordinatorActor {
             }
             Report::Waits(task, waits) => self.waits.push((task, waits)),
             Report::PlanKept(Ok(())) => {
-                self.plan_kept_micros = Some(self.now() - self.plan_started);
+                self.plan_kept_micros = self.keeping_since.take().map(|since| self.now() - since);
                 self.begin(ctx);
             }
             Report::PlanKept(Err(error)) => {
@@ -672,7 +638,7 @@ impl Handler<SourcesBack> for CoordinatorActor {
                 let start = std::mem::take(&mut self.parts.start);
                 self.tell_machine(Event::Opened(start), ctx);
             }
-            Ok(SourceAnswer::Planned(planned, saved)) => self.planned(planned, saved, ctx),
+            Ok(SourceAnswer::Planned(planned, range)) => self.planned(planned, range, ctx),
             Ok(SourceAnswer::Committed(metrics)) => self.epoch_done(metrics, ctx),
             Err(error) => self.end(Err(error), ctx),
         }

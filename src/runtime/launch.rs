@@ -220,7 +220,7 @@ pub(crate) fn open_sources_at(
 /// The epoch that an earlier run planned and did not commit.
 fn replay(planned: &OffsetsRecord) -> Result<EpochPlan> {
     let (from, to) = (offsets_from_text(&planned.from)?, offsets_from_text(&planned.to)?);
-    let (time, has_data) = (planned.time(None), planned.has_data);
+    let (time, has_data) = (planned.time(), planned.has_data);
     let barrier = Barrier { epoch: planned.epoch, kind: BarrierKind::Durable, has_data };
     let span = Some(Span { from: from.clone(), time, has_data });
     Ok(EpochPlan { barrier, time, from, to, span, is_replay: true })
@@ -425,7 +425,6 @@ impl Launch<'_> {
             let clock_listener = me.clone();
             clock.subscribe(Box::new(move || post(&clock_listener, Request::ClockMoved)));
             let started = start_tasks(specs, &query, place, engine, &me);
-            let states = stateful.iter().map(|node| node.tasks.clone()).collect();
             let checkpoint = CheckpointActor::new(CheckpointParts {
                 commits,
                 operators: stateful,
@@ -440,7 +439,6 @@ impl Launch<'_> {
                 machine,
                 sources,
                 start,
-                states,
                 source_actors: started.source_actors(&roles),
                 tasks: started.entries,
                 roles,

@@ -43,7 +43,7 @@ pub(crate) use launch::{open_sources_at, prepare_operators, watermark_nodes};
 pub(crate) use listeners::ListenerBus;
 pub(crate) use query_state::QueryState;
 #[cfg(test)]
-pub(crate) use recovery::{StatefulNode, plan_record, restore, stateful_nodes};
+pub(crate) use recovery::{StatefulNode, owner, plan_record, restore, stateful_nodes};
 #[cfg(test)]
 pub(crate) use static_tables::StaticTables;
 pub(crate) use temporary::TemporaryDirectory;

@@ -41,6 +41,12 @@ impl StatefulNode {
     }
 }
 
+/// The operator that a task is an instance of, by its place among those with state, and which instance.
+pub(crate) fn owner(stateful: &[StatefulNode], task: TaskId) -> Option<(usize, usize)> {
+    let instance = |node: &StatefulNode| node.tasks.iter().position(|own| *own == task);
+    stateful.iter().enumerate().find_map(|(operator, node)| Some((operator, instance(node)?)))
+}
+
 /// The nodes with state, in the topology's order, which is the order in checkpoints. The operators are open.
 pub(crate) fn stateful_nodes(
     topology: &Topology,

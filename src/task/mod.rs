@@ -93,6 +93,15 @@ pub(crate) struct BeginEpoch {
     pub readers: Vec<Reader>,
 }
 
+/// Deals the readers of a source to its `tasks`, in turn.
+pub(crate) fn deal(readers: Vec<Reader>, tasks: usize) -> Vec<Vec<Reader>> {
+    let mut shares: Vec<Vec<Reader>> = (0..tasks).map(|_| Vec::new()).collect();
+    for (number, reader) in readers.into_iter().enumerate() {
+        shares[number % tasks].push(reader);
+    }
+    shares
+}
+
 impl fmt::Debug for BeginEpoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let readers = self.readers.len();

@@ -250,6 +250,7 @@ fn every_planted_defect_of_the_protocol_is_found() {
         ProtocolDefect::PublishesFirst,
         ProtocolDefect::CompactsOutOfOrder,
         ProtocolDefect::DeletesNeeded,
+        ProtocolDefect::CompactsTwice,
     ] {
         let found = (0..400).any(|seed| CASES.iter().any(|case| survive(case, seed, Some(defect)).is_err()));
         assert!(found, "{defect:?} was not found by any seed");

@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::checkpoint::{
     CheckpointLog, Commits, Compacted, Compaction, Defect as ProtocolDefect, DurableEnd, EpochEnd, EventTimeRecord,
-    FileKind, Gathering, Opening, PlannedRange, SavedSource, SinkEnd, encode_state, persist,
+    FileKind, Gathering, Opening, PlannedRange, SavedSources, SinkEnd, encode_state, persist,
 };
 use crate::clock::ManualClock;
 use crate::connector::{Offset, Prepared, ReadLimit, SinkContext, Source};
@@ -36,12 +36,12 @@ use crate::plan::topology::{NodeKind, Topology};
 use crate::protocol::credit::{Grant, Window};
 use crate::protocol::{Barrier, BarrierKind, Defect, Epoch, EpochTime, Message, Watermark};
 use crate::runtime::{
-    StatefulNode, StaticTables, open_sources_at, plan_record, prepare_operators, restore, stateful_nodes,
+    StatefulNode, StaticTables, open_sources_at, owner, plan_record, prepare_operators, restore, stateful_nodes,
 };
 use crate::store::{CheckpointStore, MemoryStore};
 use crate::task::{
     BeginEpoch, Effect, EpochAck, Fetched, OperatorTask, Progress, Reader, SinkDone, SinkJob, SinkTask, Snapshot,
-    SourceTask, TaskId,
+    SourceTask, TaskId, deal,
 };
 
 /// Splitmix64: small, seedable, good enough to pick events.
@@ -90,7 +90,7 @@ enum Io {
     Commit(Box<EpochEnd>),
     Clean,
     Compact(Compaction),
-    Adopt(Compacted),
+    Compacted(usize, Result<Option<Compacted>>),
 }
 
 /// An epoch that waits for the files of its state.
@@ -160,9 +160,8 @@ struct World {
     commits: Commits,
     stateful: Vec<StatefulNode>,
     gathering: Gathering<Pending>,
-    /// For each operator, what its state was cleaned by, and whether its files are being made fewer.
+    /// For each operator, what its state was cleaned by.
     evicted: Vec<Option<Watermark>>,
-    compacting: BTreeSet<usize>,
     /// What begins once its plan is kept.
     planned: Vec<(TaskId, BeginEpoch)>,
     durable_plans: u64,
@@ -263,7 +262,6 @@ impl World {
             gathering: Gathering::new(stateful.len()),
             evicted: vec![None; stateful.len()],
             stateful,
-            compacting: BTreeSet::new(),
             planned: Vec::new(),
             durable_plans: 0,
             ended: 0,
@@ -388,7 +386,7 @@ impl World {
 
     fn complete(&mut self, index: usize) -> Result<()> {
         // Slow work, so that epochs are committed meanwhile.
-        if matches!(self.io[index], Io::Compact(_) | Io::Adopt(_)) && self.random.below(40) > 0 {
+        if matches!(self.io[index], Io::Compact(_) | Io::Compacted(..)) && self.random.below(40) > 0 {
             return Ok(());
         }
         match self.io.swap_remove(index) {
@@ -433,41 +431,23 @@ impl World {
             }
             Io::Clean => {
                 let cleaned = self.commits.log_mut().clean();
-                for compaction in self.commits.log().compactions() {
-                    if self.compacting.insert(compaction.operator) {
-                        self.io.push(Io::Compact(compaction));
-                    }
-                }
+                self.io.extend(self.commits.log_mut().compactions().into_iter().map(Io::Compact));
                 outside(cleaned)
             }
             Io::Compact(compaction) => {
                 let operator = compaction.operator;
                 let (fresh, log) = (self.stateful[operator].fresh()?, self.commits.log());
-                match compaction.run(fresh, self.evicted[operator], log.reader(), &log.writer(), |_| ()) {
-                    Ok(Some(compacted)) => {
-                        self.io.push(Io::Adopt(compacted));
-                        Ok(())
-                    }
-                    Ok(None) => Ok(()),
-                    Err(error) => {
-                        self.compacting.remove(&operator);
-                        outside(Err(error))
-                    }
-                }
-            }
-            Io::Adopt(compacted) => {
-                self.compacting.remove(&compacted.operator);
-                self.commits.log_mut().adopt(compacted);
+                let result = compaction.run(fresh, self.evicted[operator], log.reader(), &log.writer(), |_| ());
+                self.io.push(Io::Compacted(operator, result));
                 Ok(())
             }
+            Io::Compacted(operator, result) => outside(self.commits.log_mut().compacted(operator, result)),
         }
     }
 
     fn keep_state(&mut self, ack: &mut EpochAck) {
         let Some(snapshot) = ack.snapshot.take().filter(|_| self.pipeline.is_none()) else { return };
-        let place = |node: &StatefulNode| node.tasks.iter().position(|task| *task == ack.task);
-        let found = self.stateful.iter().enumerate().find_map(|(operator, node)| Some((operator, place(node)?)));
-        if let Some((operator, instance)) = found {
+        if let Some((operator, instance)) = owner(&self.stateful, ack.task) {
             self.evicted[operator] = snapshot.here;
             self.gathering.expect();
             self.io.push(Io::State(operator, instance, snapshot));
@@ -557,29 +537,14 @@ impl World {
     /// As the coordinator actor plans.
     fn plan(&mut self, plan: &EpochPlan) -> Result<()> {
         self.planned = self.begins(plan)?;
-        let Some(span) = plan.span.as_ref().filter(|_| !plan.is_replay) else {
+        let Some(span) = plan.span_to_keep() else {
             self.begin();
             return Ok(());
         };
         let is_base = self.durable_plans.is_multiple_of(4);
         self.durable_plans += 1;
-        let mut saved = Vec::new();
-        for (index, source) in self.sources.iter_mut().enumerate() {
-            let (from, to) = (&span.from[index], &plan.to[index]);
-            let base = if is_base { source.save_all(from)? } else { None };
-            let range = if from == to { None } else { source.save(from, to)? };
-            saved.push(SavedSource { base, range });
-        }
-        self.io.push(Io::Plan(PlannedRange {
-            epoch: plan.barrier.epoch,
-            from: span.from.clone(),
-            to: plan.to.clone(),
-            has_data: span.has_data,
-            watermark: span.time.query,
-            processing_micros: span.time.processing_micros,
-            saved,
-            is_base,
-        }));
+        let saved = SavedSources::of(&mut self.sources, &span.from, &plan.to, is_base)?;
+        self.io.push(Io::Plan(plan.range(span, saved)));
         Ok(())
     }
 
@@ -594,13 +559,12 @@ impl World {
         let mut begins = Vec::new();
         for index in 0..self.sources.len() {
             let tasks = self.source_tasks[index].clone();
-            let mut shares: Vec<Vec<Reader>> = tasks.iter().map(|_| Vec::new()).collect();
+            let mut readers = Vec::new();
             if plan.from[index] != plan.to[index] {
-                let readers = self.sources[index].plan(&plan.from[index], &plan.to[index], tasks.len())?;
-                for (number, reader) in readers.into_iter().enumerate() {
-                    shares[number % tasks.len()].push(Reader(reader));
-                }
+                let planned = self.sources[index].plan(&plan.from[index], &plan.to[index], tasks.len())?;
+                readers.extend(planned.into_iter().map(Reader));
             }
+            let shares = deal(readers, tasks.len());
             for (task, readers) in tasks.into_iter().zip(shares) {
                 begins.push((task, BeginEpoch { time: plan.time, barrier: plan.barrier, readers }));
             }
