@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use millstream::arrow::array::{ArrayRef, AsArray, Int64Array};
 use millstream::arrow::datatypes::Int64Type;
+use millstream::checkpoint::Checkpoint;
 use millstream::prelude::*;
 use support::{Words, median, timed};
 
@@ -119,7 +120,15 @@ fn changes_and_recovery(keys: i64) {
         query.stop().expect("the query stops");
         seconds.push(took);
     }
-    println!("restart with {keys} keys: {:.0} ms (median of {RESTARTS})", median(seconds) * 1e3);
+    let commits = Checkpoint::open(&place.to_string_lossy()).and_then(|checkpoint| checkpoint.commits());
+    let commits = commits.expect("the checkpoint can be read");
+    let state = &commits.last().expect("there are commits").operators[0];
+    println!(
+        "restart with {keys} keys: {:.0} ms (median of {RESTARTS}), for {} rows in {} files",
+        median(seconds) * 1e3,
+        state.rows,
+        state.files
+    );
     let query = start();
     stream.add_rows([Arc::new(Int64Array::from(vec![0])) as ArrayRef]).expect("a row can be added");
     query.process_all_available().expect("all is counted");

@@ -207,13 +207,13 @@ impl CheckpointStore for LocalStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::tests::conforms;
+    use crate::testing::conformance::check_store;
 
     #[test]
     fn a_directory_keeps_objects_whole_and_exclusive() {
         let directory = tempfile::tempdir().unwrap();
-        conforms(&LocalStore::new(directory.path().join("a/b")));
-        conforms(&LocalStore::without_sync(directory.path().join("c")));
+        check_store(&LocalStore::new(directory.path().join("a/b"))).unwrap();
+        check_store(&LocalStore::without_sync(directory.path().join("c"))).unwrap();
     }
 
     #[test]

@@ -74,12 +74,12 @@ impl CheckpointStore for MemoryStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::tests::conforms;
+    use crate::testing::conformance::check_store;
 
     #[test]
     fn a_store_of_a_name_is_one_store_that_one_query_uses_at_a_time() {
         let store = MemoryStore::named("conformance");
-        conforms(store.as_ref());
+        check_store(store.as_ref()).unwrap();
         let guard = store.lock().unwrap();
         assert!(MemoryStore::named("conformance").lock().is_err());
         drop(guard);

@@ -137,36 +137,8 @@ impl fmt::Debug for StoreLock {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use std::sync::Barrier;
-    use std::thread;
-
+mod tests {
     use super::*;
-
-    /// What every store has to do.
-    pub(crate) fn conforms(store: &dyn CheckpointStore) {
-        assert_eq!(store.create("metadata", b"one").unwrap(), Created::New);
-        assert_eq!(store.create("metadata", b"two").unwrap(), Created::Exists);
-        assert_eq!(store.read("metadata").unwrap().unwrap(), b"one");
-        assert_eq!(store.read("commits/0").unwrap(), None);
-        assert!(store.list("commits").unwrap().is_empty());
-        let start = Barrier::new(8);
-        let race = || {
-            start.wait();
-            store.create("commits/0", format!("{:?}", thread::current().id()).as_bytes()).unwrap()
-        };
-        let won = thread::scope(|scope| {
-            let racers: Vec<_> = (0..8).map(|_| scope.spawn(race)).collect();
-            racers.into_iter().map(|racer| racer.join().unwrap()).filter(|made| *made == Created::New).count()
-        });
-        assert_eq!(won, 1);
-        assert_eq!(store.create("state/0/1-1-0.arrow", &vec![7; 100_000]).unwrap(), Created::New);
-        assert_eq!(store.list("state/0").unwrap(), ["1-1-0.arrow"]);
-        assert_eq!((store.list("commits").unwrap().len(), store.list("state").unwrap().len()), (1, 0));
-        store.delete("commits/0").unwrap();
-        store.delete("commits/0").unwrap();
-        assert_eq!(store.read("commits/0").unwrap(), None);
-    }
 
     #[test]
     fn a_location_that_is_no_store_is_refused_with_those_there_are() {

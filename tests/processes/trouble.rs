@@ -93,6 +93,14 @@ fn of_two_processes_on_one_checkpoint_the_second_is_told_who_has_it() {
     let mut rest = String::new();
     log.read_to_string(&mut rest).unwrap();
     assert_eq!(first.wait().unwrap().code(), Some(0), "SIGTERM lets the running epoch be committed");
-    let third = counted(directory.path());
-    assert!(third.status.success(), "{}", String::from_utf8_lossy(&third.stderr));
+    let mut third = example("recovery");
+    let third =
+        third.arg("--directory").arg(directory.path()).env("RUST_LOG", "millstream::actor=debug").output().unwrap();
+    let story = String::from_utf8_lossy(&third.stderr).into_owned();
+    assert!(third.status.success(), "{story}");
+    for event in
+        ["event=checkpoint_restored commit=", "event=state_compacted operator=aggregate", "event=snapshot_taken rows="]
+    {
+        assert!(story.contains(event), "the trace does not tell {event}");
+    }
 }

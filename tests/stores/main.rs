@@ -1,15 +1,13 @@
-//! What every checkpoint store must do, asked of each of them.
+//! What every checkpoint store must do (`testing::conformance::check_store`), asked of each that is a service.
 //!
 //! | module | |
 //! |---|---|
-//! | `conformance` | the questions |
 //! | `faults` | stores that answer wrongly, and what becomes of that |
 //! | here | the stores |
 //!
 //! Those that need a server are ignored unless `.ci/stores` has started it; it runs them all and fails if it cannot.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod conformance;
 mod faults;
 
 use millstream::store::object::ObjectCheckpointStore;
@@ -17,7 +15,7 @@ use millstream::store::object::object_store::memory::InMemory;
 #[cfg(any(feature = "s3", feature = "azure", feature = "hdfs"))]
 use millstream::store::{CheckpointStore, Created};
 
-use conformance::conforms;
+use millstream::testing::conformance::check_store;
 
 fn open(url: &str) -> ObjectCheckpointStore {
     ObjectCheckpointStore::open(url).unwrap()
@@ -25,17 +23,17 @@ fn open(url: &str) -> ObjectCheckpointStore {
 
 #[test]
 fn memory_conforms() {
-    conforms(&open("memory:///"));
+    check_store(&open("memory:///")).unwrap();
 }
 
 #[test]
 fn memory_conforms_below_a_prefix_with_odd_characters() {
-    conforms(&open("memory:///a%20b/100%25/gr%C3%B6%C3%9Fe/x=1"));
+    check_store(&open("memory:///a%20b/100%25/gr%C3%B6%C3%9Fe/x=1")).unwrap();
 }
 
 #[test]
 fn a_store_of_the_programs_own_conforms() {
-    conforms(&ObjectCheckpointStore::over(std::sync::Arc::new(InMemory::new()), "mine", "a/b").unwrap());
+    check_store(&ObjectCheckpointStore::over(std::sync::Arc::new(InMemory::new()), "mine", "a/b").unwrap()).unwrap();
 }
 
 #[test]
@@ -43,7 +41,7 @@ fn a_directory_conforms() {
     let directory = tempfile::tempdir().unwrap();
     let url = format!("file://{}/check%20points", directory.path().display());
     let store = open(&url);
-    conforms(&store);
+    check_store(&store).unwrap();
     let found = std::fs::read_dir(directory.path().join("check points")).unwrap();
     assert!(found.count() > 0, "the prefix is decoded");
 }
@@ -60,7 +58,7 @@ fn place(variable: &str) -> String {
 fn conforms_for_all(variable: &str) {
     let url = place(variable);
     let (one, other) = (open(&url), open(&url));
-    conforms(&one);
+    check_store(&one).unwrap();
     assert_eq!(one.create("shared/1", b"one").unwrap(), Created::New);
     assert_eq!(other.create("shared/1", b"other").unwrap(), Created::Exists);
     assert_eq!(other.read("shared/1").unwrap().as_deref(), Some(&b"one"[..]));

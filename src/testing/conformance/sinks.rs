@@ -1,27 +1,19 @@
-//! Whether a source or sink of one's own keeps what it promises.
+//! A sink under every moment at which its query may die.
 //!
-//! Owns: enumerating the moments at which a query may die around a connector's calls, and comparing what is shown in the end with
-//! what was given. It cannot see inside a call: a sink that does several things in one call should be tried with a failure between
-//! them, too.
-//!
-//! A sink is taken through three epochs with two writers. Before each of the calls, and after the last, the process dies: its
+//! It is taken through three epochs with two writers. Before each of the calls, and after the last, the process dies: its
 //! writers and committer are gone without another word (as by `kill -9`) or after an `abort` (as by an error), and a new run does
 //! what the runtime does: commits again what was decided, calls `recover`, and runs the undecided epoch again with the same rows.
 //! A third variant lets the dead process come back, and prepare its epoch late, beside the new run.
-//!
-//! A source is read in epochs. After each, a new process opens it, restores what was saved, plans the last range again, and goes on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow::util::display::array_value_to_string;
 use uuid::Uuid;
 
-use crate::connector::{
-    Guarantee, Offset, Prepared, ReadLimit, Sink, SinkCommitter, SinkContext, SinkWriter, Source, SourceFactory,
-};
+use super::{broken, texts};
+use crate::connector::{Guarantee, Prepared, Sink, SinkCommitter, SinkContext, SinkWriter};
 use crate::error::{Error, Result};
 use crate::protocol::OutputMode;
 
@@ -72,19 +64,6 @@ fn batch(epoch: u64, writer: usize) -> Result<RecordBatch> {
     let ids = Int64Array::from(vec![first, first + 1]);
     let names = StringArray::from(vec![Some("a"), None]);
     Ok(RecordBatch::try_new(sink_schema(), vec![Arc::new(ids), Arc::new(names)])?)
-}
-
-/// Rows as text, sorted.
-fn texts(batches: &[RecordBatch]) -> Result<Vec<String>> {
-    let mut rows = Vec::new();
-    for batch in batches {
-        for row in 0..batch.num_rows() {
-            let cells = batch.columns().iter().map(|column| array_value_to_string(column, row));
-            rows.push(cells.collect::<std::result::Result<Vec<_>, _>>()?.join("|"));
-        }
-    }
-    rows.sort();
-    Ok(rows)
 }
 
 /// The rows of the epochs before `end`.
@@ -278,85 +257,4 @@ fn check_shown(place: &dyn SinkUnderTest, decided: &Decided, writers: usize, gua
         }
     }
     Ok(())
-}
-
-fn broken(what: &str) -> Error {
-    Error::connector(format!("the promise is broken: {what}"))
-}
-
-/// What a source gave in an epoch.
-struct Range {
-    from: Offset,
-    to: Offset,
-    saved: Option<Vec<u8>>,
-    rows: Vec<String>,
-}
-
-/// Reads a source to the end of what it has now, in epochs as its own options cut them; then checks, for a process that dies after
-/// each epoch, that the next one, given what was saved, reads the same rows in the last range again, with any number of readers, and
-/// all the others once.
-///
-/// Answers how many epochs there were.
-///
-/// # Errors
-/// When rows are lost, repeated or others, or the source says that it does [not replay](Source::replays); and errors of the source.
-pub fn check_source(factory: &dyn SourceFactory) -> Result<usize> {
-    let mut source = factory.open(None)?;
-    if !source.replays() {
-        return Err(broken("the source cannot give rows again after a crash"));
-    }
-    let start = source.initial()?;
-    let ranges = read_to_end(source.as_mut(), start, 1)?;
-    for (number, died_after) in ranges.iter().enumerate() {
-        for readers in [1, 3] {
-            let told = |error: Error| error.context(format!("a restart after epoch {number} with {readers} readers"));
-            let mut source = factory.open(None)?;
-            source.initial()?;
-            let saved = ranges[..=number].iter().filter_map(|range| range.saved.as_ref());
-            saved.into_iter().try_for_each(|saved| source.restore(saved)).map_err(told)?;
-            let again = read(source.as_mut(), &died_after.from, &died_after.to, readers).map_err(told)?;
-            if again != died_after.rows {
-                let rows = &died_after.rows;
-                return Err(told(broken(&format!("the range has the rows {again:?} instead of {rows:?}"))));
-            }
-            let rest = read_to_end(source.as_mut(), died_after.to.clone(), readers).map_err(told)?;
-            let rows = |ranges: &[Range]| {
-                let mut rows: Vec<String> = ranges.iter().flat_map(|range| range.rows.clone()).collect();
-                rows.sort();
-                rows
-            };
-            let (rest, wanted) = (rows(&rest), rows(&ranges[number + 1..]));
-            if rest != wanted {
-                return Err(told(broken(&format!("the rows behind it are {rest:?} instead of {wanted:?}"))));
-            }
-        }
-    }
-    Ok(ranges.len())
-}
-
-fn read_to_end(source: &mut dyn Source, start: Offset, readers: usize) -> Result<Vec<Range>> {
-    let mut ranges = Vec::new();
-    let mut from = start;
-    loop {
-        let to = source.latest(&from, ReadLimit::Options)?;
-        if to == from {
-            return Ok(ranges);
-        }
-        let rows = read(source, &from, &to, readers)?;
-        let saved = source.save(&from, &to)?;
-        source.commit(&to)?;
-        ranges.push(Range { from, to: to.clone(), saved, rows });
-        from = to;
-    }
-}
-
-/// The rows of a range, sorted.
-fn read(source: &mut dyn Source, from: &Offset, to: &Offset, readers: usize) -> Result<Vec<String>> {
-    let mut batches = Vec::new();
-    for mut reader in source.plan(from, to, readers)? {
-        while let Some(batch) = reader.next()? {
-            batches.push(batch);
-        }
-    }
-    texts(&batches)
 }
