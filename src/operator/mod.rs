@@ -206,7 +206,7 @@ pub trait Operator: Send + 'static {
     }
 
     /// What changed in the state since the last call; `None` for an operator without state. Cheap: encoding happens
-    /// elsewhere.
+    /// elsewhere. What an operator remembers and does not hand out here is gone after a restart.
     ///
     /// # Errors
     /// When the state cannot be put into columns.

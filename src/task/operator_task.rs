@@ -3,7 +3,7 @@
 use std::mem;
 
 use super::{Effect, EpochAck, InputChannel, Peer, Progress, Snapshot, TaskId, TaskReport, Wiring};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::operator::{Barrier, BarrierKind, Checked, EpochTime, Flow, Operator, Output};
 use crate::protocol::credit::{CreditLedger, Grant};
 use crate::protocol::gate::{Input, InputGate};
@@ -37,6 +37,8 @@ pub(crate) struct OperatorTask {
     report: TaskReport,
     /// The watermark of the epoch under way.
     here: Option<Watermark>,
+    /// The operator says what its state means.
+    has_identity: bool,
 }
 
 impl OperatorTask {
@@ -44,6 +46,7 @@ impl OperatorTask {
     pub(crate) fn new(id: TaskId, operator: Checked, wiring: &Wiring) -> Self {
         Self {
             id,
+            has_identity: operator.state_identity().is_some(),
             operator,
             gate: InputGate::new(&wiring.ports()),
             ledgers: wiring.inputs.iter().map(|_| CreditLedger::new(wiring.window)).collect(),
@@ -177,6 +180,12 @@ impl OperatorTask {
             BarrierKind::Durable => self.operator.snapshot()?,
             BarrierKind::Light => None,
         };
+        if snapshot.is_some() && !self.has_identity {
+            return Err(Error::user(
+                "the operator hands out state in snapshot() and does not say in state_identity() what it is, so that a restart \
+                 could not give it back; implement state_identity()",
+            ));
+        }
         let snapshot = snapshot.map(|delta| Snapshot { delta, here: self.here });
         self.outbox.broadcast(&Message::Barrier(barrier));
         self.flush(effects);

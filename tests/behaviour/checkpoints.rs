@@ -1,13 +1,23 @@
 //! Queries that go on where an earlier run stopped.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use millstream::arrow::array::{AsArray, Int64Array, StringViewArray};
+use millstream::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use millstream::arrow::record_batch::RecordBatch;
+use millstream::connector::options::Options;
+use millstream::connector::sink::memory::MemoryTables;
+use millstream::connector::sink::{SinkEnvironment, open_sink};
+use millstream::operator::{Barrier, Batch, Flow, Operator, Output, StateDelta, StatePart};
 use millstream::prelude::*;
+use millstream::protocol::key_group::hash_rows;
+use millstream::testing::ManualClock;
+use millstream::types::Zone;
 use tempfile::TempDir;
 
 use crate::support::{
@@ -480,4 +490,129 @@ fn the_gap_of_sessions_may_not_change() {
     writer("5 seconds").start().unwrap().stop().unwrap();
     let said = message(writer("6 seconds").start());
     assert_says(&said, &["sessions", "gap", "5", "6", "use a new checkpointLocation"]);
+}
+
+/// The sum of the numbers of each word so far: an operator of the user's, with state.
+#[derive(Clone, Default)]
+struct Sums {
+    by_word: BTreeMap<String, i64>,
+    changed: BTreeSet<String>,
+    says_nothing: bool,
+}
+
+fn sums_schema() -> SchemaRef {
+    let fields = [("word", DataType::Utf8View), ("sum", DataType::Int64)];
+    Arc::new(Schema::new(fields.map(|(name, data_type)| Field::new(name, data_type, true)).to_vec()))
+}
+
+impl Sums {
+    fn rows<'a>(&self, words: impl IntoIterator<Item = &'a String>) -> Result<RecordBatch> {
+        let (words, sums): (Vec<&str>, Vec<i64>) =
+            words.into_iter().map(|word| (word.as_str(), self.by_word[word])).unzip();
+        let (words, sums) = (StringViewArray::from(words), Int64Array::from(sums));
+        Ok(RecordBatch::try_new(sums_schema(), vec![Arc::new(words), Arc::new(sums)])?)
+    }
+
+    fn put(&mut self, rows: &RecordBatch, merge: impl Fn(&mut i64, i64)) {
+        let (words, numbers) = (rows.column(0).as_string_view(), rows.column(1).as_primitive::<Int64Type>());
+        for (word, number) in words.iter().flatten().zip(numbers.iter().flatten()) {
+            assert_ne!(number, 666, "a defect of the user's");
+            merge(self.by_word.entry(word.to_string()).or_default(), number);
+            self.changed.insert(word.to_string());
+        }
+    }
+}
+
+impl Operator for Sums {
+    fn output_schema(&self, _: &[SchemaRef]) -> Result<SchemaRef> {
+        Ok(sums_schema())
+    }
+    fn on_batch(&mut self, _: usize, batch: Batch, _: &mut Output) -> Result<Flow> {
+        self.put(&batch.records, |sum, number| *sum += number);
+        Ok(Flow::Done)
+    }
+    fn on_barrier(&mut self, _: &Barrier, output: &mut Output) -> Result<Flow> {
+        output.batch(self.rows(&self.changed)?);
+        Ok(Flow::Done)
+    }
+    fn snapshot(&mut self) -> Result<Option<StateDelta>> {
+        let changed = std::mem::take(&mut self.changed);
+        let rows = self.rows(&changed)?;
+        let hashes = hash_rows(&rows.columns()[..1]);
+        Ok(Some(StateDelta { changed: vec![(rows, hashes)] }))
+    }
+    fn restore(&mut self, part: StatePart) -> Result<()> {
+        self.put(&part.rows, |sum, restored| *sum = restored);
+        self.changed.clear();
+        Ok(())
+    }
+    fn state_identity(&self) -> Option<String> {
+        (!self.says_nothing).then(|| "sums by word".to_string())
+    }
+}
+
+/// A topology of the user's over a stream of words and numbers.
+fn sums(files: &Path, operator: Sums, name: &str, out: &Path) -> Topology {
+    let mut topology = Topology::builder(name);
+    topology.output_mode(OutputMode::Update);
+    let lines = topology.source("lines", TextFiles::new(&files.to_string_lossy()));
+    let split = topology.operator("split", SplitNumber).after(lines);
+    let sums = topology.operator("sums", operator).partitioned_by(split, "word");
+    let environment =
+        SinkEnvironment { zone: Zone::UTC, clock: Arc::new(ManualClock::default()), tables: MemoryTables::default() };
+    let sink = open_sink("csv", &Options::new(), &[], out.to_str(), &environment).unwrap();
+    topology.sink("files", crate::conformance::Shared(sink)).after(sums);
+    topology.build().unwrap()
+}
+
+/// `word number` as two columns.
+#[derive(Clone)]
+struct SplitNumber;
+
+impl Operator for SplitNumber {
+    fn output_schema(&self, _: &[SchemaRef]) -> Result<SchemaRef> {
+        Ok(sums_schema())
+    }
+    fn on_batch(&mut self, _: usize, batch: Batch, output: &mut Output) -> Result<Flow> {
+        let lines = batch.records.column(0).as_string_view();
+        let parts = lines.iter().flatten().map(|line| line.split_once(' ').unwrap());
+        let (words, numbers): (Vec<&str>, Vec<i64>) =
+            parts.map(|(word, number)| (word, number.parse::<i64>().unwrap())).unzip();
+        let (words, numbers) = (StringViewArray::from(words), Int64Array::from(numbers));
+        output.batch(RecordBatch::try_new(sums_schema(), vec![Arc::new(words), Arc::new(numbers)])?);
+        Ok(Flow::Done)
+    }
+}
+
+#[test]
+fn an_operator_of_the_users_goes_on_after_a_panic_at_another_parallelism() {
+    let directory = TempDir::new().unwrap();
+    let (input, out) = (directory.path().join("in"), directory.path().join("out"));
+    fs::create_dir(&input).unwrap();
+    let run = |parallelism: usize, file: &str, text: &str| {
+        fs::write(input.join(file), text).unwrap();
+        let session = session(parallelism);
+        session.set_config("millstream.checkpointLocation", directory.path().display()).unwrap();
+        let topology = sums(&input, Sums::default(), "sums", &out);
+        session.run(topology, Trigger::available_now()).unwrap().await_termination()
+    };
+    run(2, "1.txt", "a 1\nb 2\nc 3\n").unwrap();
+    assert_says(&message(run(3, "2.txt", "a 10\nb 666\n")), &["a defect of the user's", "sums"]);
+    // The file is mended in place, without changing its size; the epoch that was planned runs again.
+    run(1, "2.txt", "a 10\nb 020\n").unwrap();
+    run(2, "3.txt", "c 300\n").unwrap();
+    let session = session(1);
+    let written = session.read().schema("word STRING, sum BIGINT").csv(out.to_string_lossy().into_owned());
+    assert_eq!(sorted(&written), ["a|1", "a|11", "b|2", "b|22", "c|3", "c|303"]);
+}
+
+#[test]
+fn an_operator_with_state_it_does_not_name_is_told_so() {
+    let directory = TempDir::new().unwrap();
+    let (input, out) = (directory.path().join("in"), directory.path().join("out"));
+    fs::create_dir(&input).unwrap();
+    fs::write(input.join("1.txt"), "a 1\n").unwrap();
+    let operator = Sums { says_nothing: true, ..Sums::default() };
+    let query = session(1).run(sums(&input, operator, "nameless", &out), Trigger::available_now()).unwrap();
+    assert_says(&message(query.await_termination()), &["sums", "implement state_identity()"]);
 }

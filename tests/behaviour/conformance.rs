@@ -115,7 +115,7 @@ impl SinkUnderTest for Directory {
 }
 
 /// A sink behind a shared pointer.
-struct Shared(Arc<dyn Sink>);
+pub(crate) struct Shared(pub(crate) Arc<dyn Sink>);
 
 impl Sink for Shared {
     fn description(&self) -> String {
