@@ -37,6 +37,6 @@ pub use number::{
 pub(crate) use pattern::{Pattern, weekday_name};
 pub use schema::{IntoSchema, SchemaBuilder, SchemaInput};
 pub use table::{TableOptions, table_text};
-pub(crate) use time::usual_timestamp;
 pub use time::{date_text, parse_date, parse_timestamp, parse_timestamp_ntz, timestamp_text, timestamp_text_in};
+pub(crate) use time::{time_of_day, usual_timestamp};
 pub use zone::Zone;

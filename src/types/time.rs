@@ -31,23 +31,28 @@ pub fn parse_timestamp_ntz(text: &str) -> Option<i64> {
 /// written. `None` for any other text, which may be a timestamp all the same.
 pub(crate) fn usual_timestamp(text: &[u8]) -> Option<i64> {
     let text: &[u8; 19] = text.try_into().ok()?;
-    let is_punctuated = text[4] == b'-' && text[7] == b'-' && text[13] == b':' && text[16] == b':';
-    if !is_punctuated || !matches!(text[10], b' ' | b'T') {
+    if text[4] != b'-' || text[7] != b'-' {
         return None;
     }
-    let mut is_number = true;
-    let mut two = |at: usize| {
-        let (tens, ones) = (text[at].wrapping_sub(b'0'), text[at + 1].wrapping_sub(b'0'));
-        is_number &= tens <= 9 && ones <= 9;
-        i64::from(tens) * 10 + i64::from(ones)
-    };
-    let (century, year, month, day) = (two(0), two(2), two(5), two(8));
-    let (hour, minute, second) = (two(11), two(14), two(17));
-    if !is_number || hour > 23 || minute > 59 || second > 59 {
-        return None;
-    }
-    let days = days_of(century * 100 + year, month, day)?;
-    Some(days * MICROS_PER_DAY + ((hour * 60 + minute) * 60 + second) * MICROS_PER_SECOND)
+    let year = two_digits(text, 0)? * 100 + two_digits(text, 2)?;
+    let days = days_of(year, two_digits(text, 5)?, two_digits(text, 8)?)?;
+    Some(days * MICROS_PER_DAY + time_of_day(&text[10..])?)
+}
+
+/// Reads what follows the date in the usual form of a timestamp, ` HH:mm:ss` with ` ` or `T`, into microseconds since midnight.
+#[inline]
+pub(crate) fn time_of_day(text: &[u8]) -> Option<i64> {
+    let text: &[u8; 9] = text.try_into().ok()?;
+    let is_punctuated = matches!(text[0], b' ' | b'T') && text[3] == b':' && text[6] == b':';
+    let (hour, minute, second) = (two_digits(text, 1)?, two_digits(text, 4)?, two_digits(text, 7)?);
+    let is_time = is_punctuated && hour <= 23 && minute <= 59 && second <= 59;
+    is_time.then_some(((hour * 60 + minute) * 60 + second) * MICROS_PER_SECOND)
+}
+
+#[inline]
+fn two_digits<const N: usize>(text: &[u8; N], at: usize) -> Option<i64> {
+    let (tens, ones) = (text[at].wrapping_sub(b'0'), text[at + 1].wrapping_sub(b'0'));
+    (tens <= 9 && ones <= 9).then(|| i64::from(tens) * 10 + i64::from(ones))
 }
 
 /// Reads a date into days since 1970-01-01; `None` where Spark's CAST gives null.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::builder::{NullBufferBuilder, make_view};
 use arrow::array::{ArrayRef, StringViewArray};
-use arrow::buffer::Buffer;
+use arrow::buffer::{Buffer, NullBuffer};
 
 use crate::error::Result;
 
@@ -65,6 +65,20 @@ impl TextColumn {
         self.views.push(make_view(text, buffer, offset as u32));
         self.nulls.append_non_null();
     }
+}
+
+/// A column of views into `block` only, of which some are longer than a view holds.
+///
+/// # Errors
+/// When some text is not UTF-8, which the block's reader has ruled out.
+pub(super) fn views_into(
+    block: &Buffer,
+    views: Vec<u128>,
+    has_long: bool,
+    nulls: Option<NullBuffer>,
+) -> Result<StringViewArray> {
+    let buffers = if has_long { vec![block.clone()] } else { Vec::new() };
+    Ok(StringViewArray::try_new(views.into(), buffers, nulls)?)
 }
 
 #[cfg(test)]

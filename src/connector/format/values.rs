@@ -62,6 +62,24 @@ impl TimeFormats {
         }
     }
 
+    /// Whether timestamps are in the forms of Spark's CAST, most of them `yyyy-MM-dd HH:mm:ss`.
+    pub(super) fn has_usual_timestamps(&self) -> bool {
+        self.timestamp.is_none()
+    }
+
+    /// How far the zone for times without one of their own is east of UTC, in microseconds.
+    pub(super) fn zone_offset_micros(&self) -> i64 {
+        self.zone.offset_micros()
+    }
+
+    /// What a column of this type, with a zone or without, holds for `text`.
+    pub(super) fn timestamp_of(&self, data_type: &DataType, text: &[u8]) -> Option<i64> {
+        match data_type {
+            DataType::Timestamp(_, None) => self.parse_local_timestamp(text),
+            _ => self.parse_timestamp(text),
+        }
+    }
+
     /// Microseconds since 1970-01-01T00:00:00 on the writer's clock.
     pub(super) fn parse_local_timestamp(&self, text: &[u8]) -> Option<i64> {
         match &self.timestamp {

@@ -11,6 +11,7 @@ mod infer;
 mod records;
 #[cfg(test)]
 mod tests;
+mod usual;
 
 use std::fs::File;
 use std::path::Path;
@@ -22,6 +23,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 pub(crate) use self::dialect::Dialect;
 use self::records::{Records, Token};
+use self::usual::UsualRows;
 use super::blocks::{BATCH_ROWS, Block, Blocks, Decode, Framing, Rows, line_number};
 use super::malformed::{BadRows, Fault, Mode, excerpt};
 use super::strings::TextColumn;
@@ -144,6 +146,7 @@ impl Format for Csv {
             schema: Arc::new(spec.schema.project(projection)?),
             projection: projection.to_vec(),
             records: Records::new(spec.width()),
+            usual: UsualRows::new(spec, projection),
             is_header_next: spec.has_header && part.begin == 0,
             counters: Arc::clone(counters),
             spec: Arc::clone(spec),
@@ -157,6 +160,7 @@ struct CsvRows {
     schema: SchemaRef,
     projection: Vec<usize>,
     records: Records,
+    usual: Option<UsualRows>,
     is_header_next: bool,
     counters: Arc<Counters>,
 }
@@ -166,6 +170,9 @@ impl Decode for CsvRows {
         if self.is_header_next {
             block.at = self.records.split(&self.spec.dialect, &block.text, block.at, 1);
             self.is_header_next = self.records.len() == 0;
+        }
+        if let Some(batch) = self.usual_batch(block)? {
+            return Ok(Some(batch));
         }
         block.at = self.records.split(&self.spec.dialect, &block.text, block.at, BATCH_ROWS);
         if self.records.len() == 0 {
@@ -178,6 +185,15 @@ impl Decode for CsvRows {
 }
 
 impl CsvRows {
+    /// The next rows, if they are in the form in which nearly all are.
+    fn usual_batch(&mut self, block: &mut Block) -> Result<Option<RecordBatch>> {
+        let Some(usual) = &mut self.usual else { return Ok(None) };
+        let Some((columns, rows, next)) = usual.read(&block.text, block.at, BATCH_ROWS)? else { return Ok(None) };
+        block.at = next;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        Ok(Some(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?))
+    }
+
     fn batch(&self, block: &Block) -> Result<(RecordBatch, BadRows)> {
         let rows = self.records.len();
         let mut bad = BadRows::new(rows);

@@ -232,3 +232,72 @@ proptest! {
         prop_assert_eq!(table(&strings(3), &[("multiLine", "true")], &text), expected);
     }
 }
+
+/// The same rows in any form, read with an option that rules the short way out.
+fn the_long_way(
+    schema: &SchemaRef,
+    set: &[(&str, &str)],
+    text: &str,
+) -> (Vec<String>, std::collections::BTreeMap<String, u64>) {
+    let set: Vec<_> = set.iter().copied().chain([("comment", "\u{7}")]).collect();
+    read(&csv(schema, &set), "rows.csv", text.as_bytes()).unwrap()
+}
+
+fn any_cell() -> impl Strategy<Value = String> {
+    prop_oneof![
+        8 => (-200..200_i64).prop_map(|number| number.to_string()),
+        2 => any::<i64>().prop_map(|number| number.to_string()),
+        6 => (0..40_u32, 0..26_u32, 0..61_u32).prop_map(|(d, h, m)| format!("2024-02-{d:02} {h:02}:{m:02}:07")),
+        2 => Just("2024-02-03T04:05:06.789Z".to_string()),
+        3 => "[a-c]{0,3}",
+        2 => "[a-c ]{12,14}",
+        1 => prop::sample::select(vec![
+            "", "-", "+1", "1.5", "true", "\"a,b\"", " \"a\"", "a\"b", "\r", "x\r", "99999999999999999999", " 1", "2024-02-03",
+        ]).prop_map(String::from),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn the_short_way_reads_what_the_long_way_reads(
+        lines in prop::collection::vec((prop::collection::vec(any_cell(), 4), 0..12_usize), 0..40),
+        ends in prop::sample::select(vec!["\n", "\r\n", ""]),
+        mode in prop::sample::select(vec!["PERMISSIVE", "DROPMALFORMED"]),
+    ) {
+        let line = |(cells, form): &(Vec<String>, usize)| match form {
+            0 => cells[..3].join(","),
+            1 => format!("{},", cells.join(",")),
+            2 => String::new(),
+            _ => cells.join(","),
+        };
+        let text = lines.iter().map(line).collect::<Vec<_>>().join("\n") + ends;
+        let (small, ntz) = (DataType::Int8, DataType::Timestamp(TimeUnit::Microsecond, None));
+        for types in [
+            [DataType::Int64, small, DataType::Utf8View, timestamp()],
+            [DataType::Utf8View, ntz, DataType::Float64, DataType::Int32],
+            [timestamp(), DataType::Utf8View, DataType::Int16, DataType::Utf8View],
+        ] {
+            let columns: Vec<_> = ["a", "b", "c", "d"].into_iter().zip(types).collect();
+            let schema = schema(&columns);
+            let set = [("mode", mode)];
+            let found = read(&csv(&schema, &set), "rows.csv", text.as_bytes()).unwrap();
+            prop_assert_eq!(&found, &the_long_way(&schema, &set, &text));
+            let some = |set: &[(&str, &str)]| rows(&read_columns(&csv(&schema, set), "rows.csv", text.as_bytes(), &[2, 0]).unwrap().0);
+            prop_assert_eq!(some(&set), some(&[("mode", mode), ("comment", "\u{7}")]));
+        }
+    }
+}
+
+#[test]
+fn rows_of_unusual_form_in_between_are_read_and_the_short_way_is_taken_up_again() {
+    let schema = schema(&[("n", DataType::Int64), ("s", DataType::Utf8View)]);
+    let line = |n: usize| {
+        if n % 5000 == 4999 { format!("{n},\"q,{n}\"\n") } else { format!("{n},a text of over twelve {n}\n") }
+    };
+    let text: String = (0..60_000).map(line).collect();
+    let found = table(&schema, &[], &text);
+    assert_eq!(found.len(), 60_000);
+    assert_eq!((found[4998].as_str(), found[4999].as_str()), ("4998|a text of over twelve 4998", "4999|q,4999"));
+    assert_eq!(found, the_long_way(&schema, &[], &text).0);
+}

@@ -18,8 +18,8 @@ use crate::connector::SplitReader;
 use crate::connector::format::{Counters, Format, Part, is_compressed};
 use crate::error::{Error, Result};
 
-/// Files larger than this are read in parts when there are more readers than files.
-const LARGE_FILE_BYTES: u64 = 32 << 20;
+/// A file larger than this is read in parts, one for each reader.
+const LARGE_FILE_BYTES: u64 = 4 << 20;
 
 /// Up to so many bytes of an epoch, a second reader saves less than it costs.
 const LITTLE_BYTES: u64 = 1 << 20;
@@ -143,7 +143,7 @@ pub(super) fn spread(files: &[SeenFile], can_split: bool, parallelism: usize) ->
     readers.resize_with(parallelism, Default::default);
     for file in files {
         let has_lines = can_split && !is_compressed(&file.path);
-        let is_split = has_lines && files.len() < parallelism && file.size > LARGE_FILE_BYTES;
+        let is_split = has_lines && file.size > LARGE_FILE_BYTES;
         let count = if is_split { parallelism as u64 } else { 1 };
         for part in cut(file, count, has_lines) {
             // The first of those with the least to do.
@@ -189,7 +189,7 @@ mod tests {
     #[test]
     fn files_are_spread_by_size_and_stay_in_order() {
         let mega = 1 << 20;
-        let files = [file("a", 10 * mega), file("b", mega), file("c", mega), file("d", 0), file("e", 9 * mega)];
+        let files = [file("a", 4 * mega), file("b", mega), file("c", mega), file("d", 0), file("e", 3 * mega)];
         assert_eq!(spread_text(&files, true, 2), ["a", "b c d e"]);
         assert_eq!(spread_text(&files, true, 1), ["a b c d e"]);
         assert_eq!(spread_text(&files[..1], true, 4), ["a"]);
@@ -198,12 +198,13 @@ mod tests {
     }
 
     #[test]
-    fn a_large_file_is_cut_when_readers_would_be_idle_and_it_can_be() {
+    fn a_large_file_is_cut_so_that_each_reader_has_a_part_if_it_can_be() {
         let large = 100 << 20;
         assert_eq!(spread_text(&[file("a", large)], true, 2), ["a[0..52428800]", "a[52428800..104857600]"]);
         assert_eq!(spread_text(&[file("a", large)], false, 2), ["a[..]"]);
         assert_eq!(spread_text(&[file("a.gz", large)], true, 2), ["a.gz[..]"]);
-        assert_eq!(spread_text(&[file("a", large), file("b", large)], true, 2), ["a", "b"]);
+        let both = spread_text(&[file("a", large), file("b", large)], true, 2);
+        assert_eq!(both, ["a[0..52428800] b[0..52428800]", "a[52428800..104857600] b[52428800..104857600]"]);
         assert_eq!(spread_text(&[file("a", LARGE_FILE_BYTES)], true, 2), ["a"]);
     }
 }
