@@ -1,22 +1,25 @@
 //! The state of an epoch, file by file.
 
+use std::collections::VecDeque;
+
 use super::records::StateFile;
 use crate::error::{Error, Result};
 
-/// What is known of the epoch under way: the files of its state, and the commit `C` that waits for them.
+/// What is known of the epoch under way: the files of its state, and the commits `C` that wait: the first for the files, the others,
+/// of epochs without state to write, for the first.
 #[derive(Debug)]
 pub(crate) struct Gathering<C> {
     /// Files that are being written.
     missing: usize,
     changes: Vec<Vec<StateFile>>,
     failure: Option<Error>,
-    waiting: Option<C>,
+    waiting: VecDeque<C>,
 }
 
 impl<C> Gathering<C> {
     /// Nothing of an epoch, for so many operators with state.
     pub(crate) fn new(operators: usize) -> Self {
-        Self { missing: 0, changes: vec![Vec::new(); operators], failure: None, waiting: None }
+        Self { missing: 0, changes: vec![Vec::new(); operators], failure: None, waiting: VecDeque::new() }
     }
 
     /// Files of an operator are being written.
@@ -33,18 +36,19 @@ impl<C> Gathering<C> {
         }
     }
 
-    /// All tasks are done with the epoch, which can be committed when nothing is missing.
+    /// All tasks are done with an epoch, which can be committed when nothing is missing and those before it are.
     pub(crate) fn finish(&mut self, commit: C) {
-        self.waiting = Some(commit);
+        self.waiting.push_back(commit);
     }
 
-    /// The commit with what was written for it, if all of that is there; then the next epoch begins.
+    /// The next commit with what was written for it, if all of that is there.
     pub(crate) fn take(&mut self) -> Option<(C, Result<Vec<Vec<StateFile>>>)> {
         if self.missing > 0 {
             return None;
         }
-        let commit = self.waiting.take()?;
-        let gathered = std::mem::replace(self, Self::new(self.changes.len()));
-        Some((commit, gathered.failure.map_or(Ok(gathered.changes), Err)))
+        let commit = self.waiting.pop_front()?;
+        let none = vec![Vec::new(); self.changes.len()];
+        let changes = std::mem::replace(&mut self.changes, none);
+        Some((commit, self.failure.take().map_or(Ok(changes), Err)))
     }
 }

@@ -15,7 +15,8 @@
 //! if there is no news, so that what has become final is shown now.
 //!
 //! With a trigger of continuous processing only some ends are durable; what the others left open is closed by an epoch without
-//! input when the interval has passed, when somebody waits, and before the query ends.
+//! input when the interval has passed, when somebody waits, and before the query ends. There a commit does not hold up the rows that
+//! follow: while it is under way, epochs whose ends are not durable run, and are committed behind it.
 
 mod schedule;
 mod trigger;
@@ -29,7 +30,7 @@ use crate::operator::EventTimes;
 use crate::protocol::{Barrier, BarrierKind, Epoch, EpochTime};
 use crate::task::{EpochAck, TaskId};
 
-pub(crate) use schedule::EpochSchedule;
+pub(crate) use schedule::{EpochSchedule, MemoryLimit};
 pub use trigger::Trigger;
 pub(crate) use trigger::TriggerKind;
 pub(crate) use watermark::WatermarkPolicy;
@@ -170,6 +171,9 @@ enum Phase {
     Done,
 }
 
+/// So many epochs may wait for a commit that takes its time, then no further one runs.
+const MOST_COMMITS: usize = 1024;
+
 /// Decides when epochs run.
 #[derive(Debug)]
 pub(crate) struct EpochMachine {
@@ -185,7 +189,11 @@ pub(crate) struct EpochMachine {
     drains: Vec<u64>,
     /// Waits that the look under way began after.
     drains_asked: Vec<u64>,
+    /// Commits under way beside the phase.
+    committing: usize,
     is_stopping: bool,
+    /// Nothing more will run: the query ends once all is committed.
+    is_finishing: bool,
 }
 
 impl EpochMachine {
@@ -206,8 +214,17 @@ impl EpochMachine {
             watermarks,
             drains: Vec::new(),
             drains_asked: Vec::new(),
+            committing: 0,
             is_stopping: false,
+            is_finishing: false,
         }
+    }
+
+    /// Epochs read less at a time, and the sources rest while the query holds more state than this.
+    #[must_use]
+    pub(crate) fn with_memory_limit(mut self, memory: Option<MemoryLimit>) -> Self {
+        self.schedule.limit_memory(memory);
+        self
     }
 
     /// Takes note of `event` at `now` (microseconds) and says what to do.
@@ -229,10 +246,11 @@ impl EpochMachine {
             Event::Latest(available) => return self.latest(available, now),
             Event::Planned => self.planned(now),
             Event::Acked(ack) => return self.acked(*ack, now),
-            Event::Committed => {
+            Event::Committed if matches!(self.phase, Phase::Committing) => {
                 self.phase = Phase::Idle;
                 self.schedule.epoch_ended();
             }
+            Event::Committed => self.committing = self.committing.saturating_sub(1),
         }
         self.consider(now)
     }
@@ -258,7 +276,7 @@ impl EpochMachine {
     /// When to look again, if nothing happens before.
     fn sleep(&self, now: i64) -> Option<Command> {
         let idle = self.watermarks.next_idle_at(now);
-        let durable = self.open.as_ref().and_then(|_| self.schedule.durable_at());
+        let durable = self.open.as_ref().filter(|_| self.committing == 0).and_then(|_| self.schedule.durable_at());
         self.schedule.wake_at().into_iter().chain(idle).chain(durable).min().map(Command::Sleep)
     }
 
@@ -267,15 +285,18 @@ impl EpochMachine {
         if !matches!(self.phase, Phase::Idle) {
             return Vec::new();
         }
-        if self.is_stopping || self.schedule.is_over() {
+        if self.is_stopping || self.is_finishing || self.schedule.is_over() {
             return self.finish(now);
         }
         self.watermarks.advance(now);
-        if self.open.is_some() && self.schedule.is_durable_due(now) {
+        if self.open.is_some() && self.committing == 0 && self.schedule.is_durable_due(now) {
             return self.close(now);
         }
         let is_due = self.schedule.is_due(now) || self.schedule.follows_data() && self.wants_no_data_epoch();
-        if !is_due && self.drains.is_empty() {
+        let is_due = is_due && self.committing < MOST_COMMITS;
+        // Who waits for everything waits for the commits under way, too.
+        let is_awaited = self.committing == 0 && !self.drains.is_empty();
+        if !is_due && !is_awaited {
             return self.sleep(now).into_iter().collect();
         }
         self.phase = Phase::Asking { since: now, is_due };
@@ -298,6 +319,9 @@ impl EpochMachine {
         if may_plan && (has_news || self.wants_no_data_epoch()) {
             self.drains.append(&mut self.drains_asked);
             return self.plan(available, has_news, since, now);
+        }
+        if self.committing > 0 {
+            self.drains.append(&mut self.drains_asked);
         }
         if !has_news && self.open.is_some() && !self.drains_asked.is_empty() {
             self.drains.append(&mut self.drains_asked);
@@ -322,7 +346,7 @@ impl EpochMachine {
         }
         commands.extend(self.sleep(now));
         // News and waits that came while the sources were asked are looked at now.
-        if self.schedule.is_due(now) || !self.drains.is_empty() && !has_news {
+        if self.schedule.is_due(now) || self.committing == 0 && !self.drains.is_empty() && !has_news {
             commands.extend(self.consider(now));
         }
         commands
@@ -334,7 +358,7 @@ impl EpochMachine {
     }
 
     fn plan(&mut self, available: Vec<Available>, has_data: bool, since: i64, now: i64) -> Vec<Command> {
-        let kind = self.schedule.kind(now);
+        let kind = if self.committing > 0 { BarrierKind::Light } else { self.schedule.kind(now) };
         let to = available.into_iter().map(|available| available.latest).collect();
         let plan = self.next_plan(kind, to, has_data, since);
         self.run(plan, since, now)
@@ -389,14 +413,24 @@ impl EpochMachine {
         if !running.missing.is_empty() {
             return Vec::new();
         }
-        match std::mem::replace(&mut self.phase, Phase::Committing) {
+        let overlaps = self.schedule.overlaps_commits();
+        let next = if overlaps { Phase::Idle } else { Phase::Committing };
+        match std::mem::replace(&mut self.phase, next) {
             Phase::Running(mut running) | Phase::Planning(mut running) => {
                 running.epoch.durations.insert("addBatch", now - running.since);
                 self.offsets.clone_from(&running.epoch.plan.to);
                 self.watermarks.end_epoch(&running.epoch.acks, now);
                 running.epoch.event_times = self.watermarks.has_nodes().then(|| self.watermarks.epoch_times().clone());
                 self.next_epoch += 1;
-                vec![Command::Commit(Box::new(running.epoch))]
+                let held = running.epoch.acks.iter().map(|ack| ack.report.operator.state_bytes).sum();
+                self.schedule.holds(held, now - running.epoch.started_micros, now);
+                let mut commands = vec![Command::Commit(Box::new(running.epoch))];
+                if overlaps {
+                    self.committing += 1;
+                    self.schedule.epoch_ended();
+                    commands.extend(self.consider(now));
+                }
+                commands
             }
             other => {
                 self.phase = other;
@@ -405,8 +439,12 @@ impl EpochMachine {
         }
     }
 
-    /// Ends the query, behind a durable end if there are epochs without.
+    /// Ends the query, behind the commits under way, and behind a durable end if there are epochs without.
     fn finish(&mut self, now: i64) -> Vec<Command> {
+        self.is_finishing = true;
+        if self.committing > 0 {
+            return Vec::new();
+        }
         if self.open.is_some() {
             return self.close(now);
         }

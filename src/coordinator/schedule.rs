@@ -28,11 +28,63 @@ pub(crate) struct EpochSchedule {
     /// When the sources were asked last.
     last_asked: i64,
     last_durable: Option<i64>,
+    memory: Option<MemoryLimit>,
+    /// The sources are left alone until then, because the query holds too much.
+    rest_until: i64,
 }
+
+/// What a query may hold in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MemoryLimit {
+    /// In bytes.
+    pub(crate) bytes: u64,
+}
+
+impl MemoryLimit {
+    /// About so much is read in one epoch: rows on their way and groups they touch take several times as much.
+    pub(crate) fn epoch_bytes(self) -> u64 {
+        (self.bytes / 16).max(1)
+    }
+
+    /// For state, between epochs.
+    pub(crate) fn state_bytes(self) -> u64 {
+        self.bytes / 2
+    }
+
+    /// How long the sources are left alone after an epoch that took `took` microseconds, behind which `held` bytes of state are in
+    /// memory: as long as the epoch took for each time the limit is held, at most a second.
+    fn rest(self, held: u64, took: i64) -> i64 {
+        if held <= self.bytes {
+            return 0;
+        }
+        let times = i64::try_from(held / self.bytes.max(1)).unwrap_or(i64::MAX);
+        took.max(1000).saturating_mul(times).min(LONGEST_REST)
+    }
+}
+
+/// In microseconds.
+const LONGEST_REST: i64 = 1_000_000;
 
 impl EpochSchedule {
     pub(crate) fn new(trigger: TriggerKind) -> Self {
-        Self { trigger, next: Next::Now, epochs: 0, last_asked: i64::MIN, last_durable: None }
+        let (next, memory, rest_until) = (Next::Now, None, i64::MIN);
+        Self { trigger, next, epochs: 0, last_asked: i64::MIN, last_durable: None, memory, rest_until }
+    }
+
+    /// Epochs read less at a time, and rest while the query holds more than this.
+    pub(crate) fn limit_memory(&mut self, memory: Option<MemoryLimit>) {
+        self.memory = memory;
+    }
+
+    /// An epoch that took `took` microseconds left `held` bytes of state in memory.
+    pub(crate) fn holds(&mut self, held: u64, took: i64, now: i64) {
+        let rest = self.memory.map_or(0, |memory| memory.rest(held, took));
+        self.rest_until = if rest > 0 { now.saturating_add(rest) } else { i64::MIN };
+    }
+
+    /// A clock that was set back does not prolong a rest.
+    fn rests(&self, now: i64) -> bool {
+        now < self.rest_until && self.rest_until.saturating_sub(now) <= LONGEST_REST
     }
 
     /// A source may have new rows. A processing-time trigger keeps its rhythm.
@@ -44,6 +96,9 @@ impl EpochSchedule {
 
     /// Whether the sources should be asked for an epoch now. A clock that was set back does not keep them waiting.
     pub(crate) fn is_due(&self, now: i64) -> bool {
+        if self.rests(now) {
+            return false;
+        }
         match self.next {
             Next::Now => true,
             Next::At(at) => now >= at || now < self.last_asked,
@@ -54,7 +109,8 @@ impl EpochSchedule {
     /// When [`is_due`](Self::is_due) may become true by time alone.
     pub(crate) fn wake_at(&self) -> Option<i64> {
         match self.next {
-            Next::At(at) => Some(at),
+            Next::At(at) => Some(at.max(self.rest_until)),
+            Next::Now if self.rest_until > i64::MIN => Some(self.rest_until),
             Next::Now | Next::OnNews => None,
         }
     }
@@ -95,6 +151,11 @@ impl EpochSchedule {
         !matches!(self.trigger, TriggerKind::ProcessingTime(_))
     }
 
+    /// Whether rows flow on while an epoch is committed.
+    pub(crate) fn overlaps_commits(&self) -> bool {
+        matches!(self.trigger, TriggerKind::Continuous(_))
+    }
+
     /// Whether epochs without input may run.
     pub(crate) fn runs_no_data_epochs(&self) -> bool {
         self.trigger != TriggerKind::Once
@@ -120,7 +181,9 @@ impl EpochSchedule {
             TriggerKind::Default
             | TriggerKind::ProcessingTime(_)
             | TriggerKind::AvailableNow
-            | TriggerKind::Continuous(_) => ReadLimit::Options,
+            | TriggerKind::Continuous(_) => {
+                self.memory.map_or(ReadLimit::Options, |memory| ReadLimit::Bytes(memory.epoch_bytes()))
+            }
         }
     }
 

@@ -162,7 +162,7 @@ fn continuous_processing_closes_what_it_left_open_when_the_interval_has_passed_a
     };
     machine.on(opened(0), 0);
     assert_eq!(is_durable(&machine.on(latest(1), 0)), (true, Some(vec![0.into()])));
-    assert_eq!(through(&mut machine, 0, 10), ["ask Options"]);
+    through(&mut machine, 0, 10);
     assert_eq!(is_durable(&machine.on(latest(2), 20)), (false, None));
     through(&mut machine, 1, 30);
     assert_eq!(is_durable(&machine.on(latest(3), 40)), (false, None));
@@ -170,12 +170,47 @@ fn continuous_processing_closes_what_it_left_open_when_the_interval_has_passed_a
     assert_eq!(words(&machine.on(latest(3), 60)), ["idle", "sleep until 1000000"]);
     // The interval has passed: one commit for all that came since the last, without asking for more.
     assert_eq!(is_durable(&machine.on(Event::Timer, SECOND)), (true, Some(vec![1.into()])));
-    assert_eq!(through(&mut machine, 3, SECOND + 1), ["ask Options"]);
+    through(&mut machine, 3, SECOND + 1);
     assert_eq!(is_durable(&machine.on(latest(4), SECOND + 2)), (false, None));
     through(&mut machine, 4, SECOND + 3);
     machine.on(Event::Stop, SECOND + 4);
     assert_eq!(is_durable(&machine.on(latest(4), SECOND + 5)), (true, Some(vec![3.into()])));
     assert_eq!(through(&mut machine, 5, SECOND + 6), ["finish"]);
+}
+
+#[test]
+fn continuous_processing_goes_on_while_a_commit_is_under_way() {
+    let mut machine = machine(TriggerKind::Continuous(Duration::from_secs(1)));
+    let acked = |machine: &mut EpochMachine, epoch, now| {
+        machine.on(Event::Planned, now);
+        machine.on(ack(0, epoch), now);
+        words(&machine.on(ack(1, epoch), now))
+    };
+    machine.on(opened(0), 0);
+    machine.on(latest(1), 0);
+    assert_eq!(acked(&mut machine, 0, 1), ["commit 0", "ask Options"]);
+    machine.on(latest(2), 2);
+    assert_eq!(acked(&mut machine, 1, 3), ["commit 1", "ask Options"]);
+    // The interval has passed, but the first commit has not: no second one.
+    assert_eq!(words(&machine.on(latest(2), SECOND)), ["idle"]);
+    assert!(machine.on(Event::Timer, 2 * SECOND).is_empty());
+    // Who waits for everything waits for the commits first.
+    assert!(machine.on(Event::Drain(7), 2 * SECOND).is_empty());
+    assert!(machine.on(Event::Committed, 2 * SECOND).is_empty());
+    assert_eq!(words(&machine.on(Event::Committed, 2 * SECOND)), ["plan 2 to 2"]);
+    assert_eq!(acked(&mut machine, 2, 2 * SECOND), ["commit 2", "ask Options"]);
+    assert_eq!(words(&machine.on(latest(2), 2 * SECOND)), ["idle"]);
+    assert_eq!(words(&machine.on(Event::Committed, 2 * SECOND)), ["ask Options"]);
+    assert_eq!(words(&machine.on(latest(2), 2 * SECOND)), ["idle", "drained [7]"]);
+    // A stop waits for what is under way, too.
+    machine.on(Event::News, 2 * SECOND);
+    machine.on(latest(3), 2 * SECOND + 1);
+    acked(&mut machine, 3, 2 * SECOND + 2);
+    assert!(machine.on(Event::Stop, 2 * SECOND + 3).is_empty());
+    assert!(machine.on(latest(3), 2 * SECOND + 4).is_empty());
+    assert_eq!(words(&machine.on(Event::Committed, 2 * SECOND + 5)), ["plan 4 to 3"]);
+    assert!(acked(&mut machine, 4, 2 * SECOND + 6).contains(&"commit 4".to_string()));
+    assert_eq!(words(&machine.on(Event::Committed, 2 * SECOND + 7)), ["finish"]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::latency::LatencyStats;
 use super::watermark::WatermarkNodeStatus;
 
 /// What one committed epoch of a query did.
@@ -63,6 +64,10 @@ pub struct StreamingQueryProgress {
     /// would have found late. Not in Spark's JSON.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub watermark_nodes: Vec<WatermarkNodeStatus>,
+    /// How long rows took from their source to the sink, in milliseconds, in the epochs since the last durable end, this one
+    /// included; `None` where that is not known. Not in Spark's JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_ms: Option<LatencyStats>,
 }
 
 /// What one source did in an epoch.
@@ -256,6 +261,7 @@ mod tests {
             observed_metrics: [("seen".to_string(), [("rows".to_string(), json!(6))].into())].into(),
             dropped_rows: [("late".to_string(), 5)].into(),
             operator_rows: Vec::new(),
+            latency_ms: None,
             watermark_nodes: Vec::new(),
         }
     }

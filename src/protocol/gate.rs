@@ -90,9 +90,10 @@ impl InputGate {
         Ok(())
     }
 
-    /// Messages that wait on a channel.
+    /// Batches that wait on a channel. Other messages do not count: no credit comes back for them, so that none may wait for them.
     pub fn queued(&self, channel: usize) -> usize {
-        self.channels.get(channel).map_or(0, |channel| channel.queue.len())
+        let is_batch = |message: &&Message| matches!(message, Message::Batch(_));
+        self.channels.get(channel).map_or(0, |channel| channel.queue.iter().filter(is_batch).count())
     }
 
     /// The channels whose barrier is still awaited while another channel has delivered it.

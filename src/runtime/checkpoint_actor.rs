@@ -228,23 +228,24 @@ impl CheckpointActor {
             let (me, node, evicted) = (ctx.address(), self.operators[operator].clone(), self.evicted[operator]);
             let (reader, writer) = (commits.log().reader().clone(), commits.log().writer());
             self.maintenance.submit(move || {
-                let run = |compaction: Compaction| compaction.run(node.fresh()?, evicted, &reader, &writer, pause);
+                let run = |compaction: Compaction| compaction.run(|| node.fresh(), evicted, &reader, &writer, pause);
                 let result = contained("compaction", || run(compaction));
                 post(&me, CompactionDone { operator, result });
             });
         }
     }
 
-    /// Commits the epoch that waits, once nothing of its state is missing.
+    /// Commits the epochs that wait, once nothing of their state is missing.
     fn commit_if_complete(&mut self, ctx: &mut Context<Self>) {
-        let Some((commit, changes)) = self.gathering.take() else { return };
-        let changes = match changes {
-            Ok(changes) => changes,
-            Err(error) => return post(&self.coordinator, Report::Committed(commit.epoch, Err(error))),
-        };
-        let durable = commit.durable.map(|(to, event_time)| DurableEnd { to, event_time, changes });
-        let end = EpochEnd { epoch: commit.epoch, prepared: commit.prepared, durable };
-        self.submit(Job::Commit(Box::new(end)), ctx);
+        while let Some((commit, changes)) = self.gathering.take() {
+            let changes = match changes {
+                Ok(changes) => changes,
+                Err(error) => return post(&self.coordinator, Report::Committed(commit.epoch, Err(error))),
+            };
+            let durable = commit.durable.map(|(to, event_time)| DurableEnd { to, event_time, changes });
+            let end = EpochEnd { epoch: commit.epoch, prepared: commit.prepared, durable };
+            self.submit(Job::Commit(Box::new(end)), ctx);
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use actix::{Actor, ActorContext, Addr, Context, Handler, Message, Recipient};
 use super::coordinator_actor::{CoordinatorActor, Report, Waits};
 use super::io_pool::{IoPool, contained};
 use super::post::{post, post_to};
+use crate::clock::Clock;
 use crate::error::Result;
 use crate::observability::trace::{self, ActorPath};
 use crate::protocol::credit::Grant;
@@ -89,6 +90,7 @@ pub(super) struct TaskContext {
     pub path: ActorPath,
     pub coordinator: Addr<CoordinatorActor>,
     pub io: IoPool,
+    pub clock: Arc<dyn Clock>,
 }
 
 /// What the shell asks of any task.
@@ -103,8 +105,8 @@ pub(super) trait Task: Send + Unpin + Sized + 'static {
     }
 
     /// Starts work that blocks and will answer to this actor. Most tasks have none.
-    fn start_blocking(effect: Effect, io: &IoPool, ctx: &mut Context<TaskActor<Self>>) {
-        let _ = (io, ctx);
+    fn start_blocking(effect: Effect, context: &TaskContext, ctx: &mut Context<TaskActor<Self>>) {
+        let _ = (context, ctx);
         debug_assert!(false, "a task without blocking work asked for {effect:?}");
     }
 }
@@ -158,7 +160,7 @@ impl<T: Task> TaskActor<T> {
                     trace::acked(&self.sentinel.0.path, &ack);
                     post(&self.sentinel.0.coordinator, Report::Ack(ack));
                 }
-                Effect::Fetch(_) | Effect::Write(_) => T::start_blocking(effect, &self.sentinel.0.io, ctx),
+                Effect::Fetch(_) | Effect::Write(_) => T::start_blocking(effect, &self.sentinel.0, ctx),
                 Effect::Ended => ctx.stop(),
             }
         }
@@ -274,9 +276,9 @@ impl Task for SourceTask {
         Waits { receivers: self.waits_for(), senders: Vec::new(), outside }
     }
 
-    fn start_blocking(effect: Effect, io: &IoPool, ctx: &mut Context<TaskActor<Self>>) {
+    fn start_blocking(effect: Effect, context: &TaskContext, ctx: &mut Context<TaskActor<Self>>) {
         if let (Effect::Fetch(reader), me) = (effect, actix::AsyncContext::address(ctx)) {
-            io.submit(move || post(&me, FetchDone(contained("a source's reader", || reader.fetch()))));
+            context.io.submit(move || post(&me, FetchDone(contained("a source's reader", || reader.fetch()))));
         }
     }
 }
@@ -295,9 +297,11 @@ impl Task for SinkTask {
         Some(Box::new(move || drop(writer)))
     }
 
-    fn start_blocking(effect: Effect, io: &IoPool, ctx: &mut Context<TaskActor<Self>>) {
+    fn start_blocking(effect: Effect, context: &TaskContext, ctx: &mut Context<TaskActor<Self>>) {
         if let (Effect::Write(job), me) = (effect, actix::AsyncContext::address(ctx)) {
-            io.submit(move || post(&me, WriteDone(contained("a sink's writer", || job.run()))));
+            let clock = Arc::clone(&context.clock);
+            let write = move || contained("a sink's writer", || job.run(|| clock.now_micros()));
+            context.io.submit(move || post(&me, WriteDone(write())));
         }
     }
 }

@@ -125,6 +125,8 @@ pub(crate) struct TaskReport {
     pub dropped: Vec<(&'static str, u64)>,
     /// Rows dropped, as far as they are kept.
     pub dropped_rows: Vec<DroppedRows>,
+    /// When a sink's writer was last handed rows, in microseconds.
+    pub written_micros: Option<i64>,
 }
 
 impl TaskReport {

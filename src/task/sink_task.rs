@@ -51,42 +51,45 @@ pub(crate) struct SinkDone {
     writer: OpenWriter,
     /// Channel, rows and bytes of each batch written.
     written: Vec<(usize, u64, u64)>,
+    /// When the last of them was handed to the writer, in microseconds.
+    written_micros: Option<i64>,
     prepared: Option<(Barrier, Prepared)>,
 }
 
 impl SinkJob {
-    /// Runs the steps; blocks.
+    /// Runs the steps; blocks. `now` tells the time in microseconds.
     ///
     /// # Errors
     /// The writer's, after it was told to abort the epoch.
-    pub(crate) fn run(mut self) -> Result<SinkDone> {
-        let mut done = (Vec::new(), None);
-        for step in mem::take(&mut self.steps) {
-            self.run_step(step, &mut done)?;
+    pub(crate) fn run(self, now: impl Fn() -> i64) -> Result<SinkDone> {
+        let Self { writer, epoch, steps } = self;
+        let mut done = SinkDone { writer, written: Vec::new(), written_micros: None, prepared: None };
+        for step in steps {
+            done.run_step(step, epoch, &now)?;
         }
-        Ok(SinkDone { writer: self.writer, written: done.0, prepared: done.1 })
+        Ok(done)
     }
+}
 
-    #[expect(clippy::type_complexity, reason = "the two halves of SinkDone while it grows")]
-    fn run_step(
-        &mut self,
-        step: SinkStep,
-        done: &mut (Vec<(usize, u64, u64)>, Option<(Barrier, Prepared)>),
-    ) -> Result<()> {
+impl SinkDone {
+    fn run_step(&mut self, step: SinkStep, epoch: u64, now: impl Fn() -> i64) -> Result<()> {
+        let OpenWriter { writer, is_in_epoch } = &mut self.writer;
         match step {
             SinkStep::Begin => {
-                self.writer.is_in_epoch = true;
-                self.writer.writer.begin(self.epoch)?;
+                *is_in_epoch = true;
+                writer.begin(epoch)?;
             }
             SinkStep::Write(channel, batch) => {
                 let (rows, bytes) = (batch.rows() as u64, batch.bytes() as u64);
-                self.writer.writer.write(&user_batch(batch.records)?)?;
-                done.0.push((channel, rows, bytes));
+                let batch = user_batch(batch.records)?;
+                self.written_micros = Some(now());
+                writer.write(&batch)?;
+                self.written.push((channel, rows, bytes));
             }
             SinkStep::Prepare(barrier) => {
-                let prepared = self.writer.writer.prepare()?;
-                self.writer.is_in_epoch = false;
-                done.1 = Some((barrier, prepared));
+                let prepared = writer.prepare()?;
+                *is_in_epoch = false;
+                self.prepared = Some((barrier, prepared));
             }
         }
         Ok(())
@@ -155,6 +158,7 @@ impl SinkTask {
             self.report.rows_out += rows;
             self.ledgers[channel].processed(bytes);
         }
+        self.report.written_micros = done.written_micros.or(self.report.written_micros);
         for channel in 0..self.inputs.len() {
             if let Some(grant) = self.ledgers[channel].take_due(self.gate.queued(channel) == 0) {
                 effects.push(Effect::Credit(self.inputs[channel].from, grant));
@@ -265,7 +269,7 @@ mod tests {
     fn aborts_after(steps: Vec<SinkStep>) -> usize {
         let count = Arc::new(AtomicUsize::new(0));
         let writer = OpenWriter { writer: Box::new(Counting(Arc::clone(&count))), is_in_epoch: false };
-        drop(SinkJob { writer, epoch: 0, steps }.run());
+        drop(SinkJob { writer, epoch: 0, steps }.run(|| 0));
         count.load(Ordering::Relaxed)
     }
 

@@ -125,7 +125,7 @@ impl SourceTask {
     pub(crate) fn step(&mut self, effects: &mut Vec<Effect>) -> Result<Progress> {
         self.flush(effects);
         let Some(barrier) = self.epoch else { return Ok(self.finish(effects)) };
-        self.fetch_more(effects);
+        self.fetch_more(effects)?;
         if self.outbox.is_blocked() {
             return Ok(Progress::Idle);
         }
@@ -151,14 +151,17 @@ impl SourceTask {
         Progress::Worked
     }
 
-    fn fetch_more(&mut self, effects: &mut Vec<Effect>) {
-        if self.fetching || self.ready.len() >= LOW_WATER {
-            return;
+    fn fetch_more(&mut self, effects: &mut Vec<Effect>) -> Result<()> {
+        while !self.fetching && self.ready.len() < LOW_WATER {
+            let Some(reader) = self.readers.pop_front() else { break };
+            if reader.0.never_blocks() {
+                self.fetched(reader.fetch()?);
+            } else {
+                self.fetching = true;
+                effects.push(Effect::Fetch(reader));
+            }
         }
-        if let Some(reader) = self.readers.pop_front() {
-            self.fetching = true;
-            effects.push(Effect::Fetch(reader));
-        }
+        Ok(())
     }
 
     fn send(&mut self, records: RecordBatch) -> Result<()> {

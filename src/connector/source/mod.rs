@@ -248,6 +248,10 @@ impl SplitReader for BatchReader {
     fn next(&mut self) -> Result<Option<RecordBatch>> {
         Ok(self.0.next())
     }
+
+    fn never_blocks(&self) -> bool {
+        true
+    }
 }
 
 /// How many readers `rows` rows are worth, at most `parallelism`.

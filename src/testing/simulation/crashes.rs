@@ -57,7 +57,7 @@ impl Story<'_> {
         let options = SimulationOptions {
             seed: self.random.next(),
             parallelism: 1 + self.random.below(3),
-            window: Window { batches: [1, 2, 4][self.random.below(3)], bytes: 1 << 20 },
+            window: Window { batches: [1, 2, 4][self.random.below(3)], bytes: [1, 1 << 20][self.random.below(2)] },
             defect: None,
             is_pipelined: false,
             trigger: self.trigger,
@@ -164,7 +164,9 @@ fn survive_continuously(case: &Case, seed: u64) -> Result<Vec<Vec<i64>>> {
     let mut random = Random::new(seed);
     let scripts: Vec<script::Script> = (0..case.sources).map(|_| script::random_script(&mut random, 9)).collect();
     let expected = (case.expected)(&scripts);
-    let trigger = TriggerKind::Continuous(Duration::from_hours(1));
+    // An interval in events: from every end that can be durable to the first and last only.
+    let interval = [0, 5, 20, 1_000_000][random.below(4)];
+    let trigger = TriggerKind::Continuous(Duration::from_micros(interval));
     let (disk, sink) = (Arc::new(Disk::default()), KeepingSink::default());
     let mut story = Story { case, scripts, disk, sink, random, defect: None, trigger };
     story.tell()?;

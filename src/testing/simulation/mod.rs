@@ -160,6 +160,11 @@ struct World {
     commits: Commits,
     stateful: Vec<StatefulNode>,
     gathering: Gathering<Pending>,
+    /// What is committed once the commit under way is: one after the other.
+    ends: VecDeque<Box<EpochEnd>>,
+    is_committing: bool,
+    /// In microseconds.
+    now: i64,
     /// For each operator, what its state was cleaned by.
     evicted: Vec<Option<Watermark>>,
     /// What begins once its plan is kept.
@@ -260,6 +265,9 @@ impl World {
             sink_tasks,
             commits,
             gathering: Gathering::new(stateful.len()),
+            ends: VecDeque::new(),
+            is_committing: false,
+            now: 0,
             evicted: vec![None; stateful.len()],
             stateful,
             planned: Vec::new(),
@@ -399,7 +407,7 @@ impl World {
                 Ok(())
             }
             Io::Write(task, job) => {
-                let done: SinkDone = job.run()?;
+                let done: SinkDone = job.run(|| 0)?;
                 let mut effects = Vec::new();
                 if let SimTask::Sink(sink) = &mut self.tasks[task.0 as usize] {
                     sink.written(done, &mut effects);
@@ -427,6 +435,8 @@ impl World {
                 if is_durable {
                     self.io.push(Io::Clean);
                 }
+                self.is_committing = false;
+                self.next_commit();
                 Ok(())
             }
             Io::Clean => {
@@ -436,8 +446,9 @@ impl World {
             }
             Io::Compact(compaction) => {
                 let operator = compaction.operator;
-                let (fresh, log) = (self.stateful[operator].fresh()?, self.commits.log());
-                let result = compaction.run(fresh, self.evicted[operator], log.reader(), &log.writer(), |_| ());
+                let (node, log) = (&self.stateful[operator], self.commits.log());
+                let result =
+                    compaction.run(|| node.fresh(), self.evicted[operator], log.reader(), &log.writer(), |_| ());
                 self.io.push(Io::Compacted(operator, result));
                 Ok(())
             }
@@ -455,17 +466,29 @@ impl World {
     }
 
     fn commit_if_complete(&mut self) -> Result<()> {
-        if let Some((pending, changes)) = self.gathering.take() {
+        while let Some((pending, changes)) = self.gathering.take() {
             let changes = changes?;
             let durable = pending.durable.map(|(to, event_time)| DurableEnd { to, event_time, changes });
             let end = EpochEnd { epoch: pending.epoch, prepared: pending.prepared, durable };
-            self.io.push(Io::Commit(Box::new(end)));
+            self.ends.push_back(Box::new(end));
         }
+        self.next_commit();
         Ok(())
     }
 
+    fn next_commit(&mut self) {
+        if !self.is_committing
+            && let Some(end) = self.ends.pop_front()
+        {
+            self.is_committing = true;
+            self.io.push(Io::Commit(end));
+        }
+    }
+
     fn coordinate(&mut self, event: Event) -> Result<()> {
-        for command in self.machine.on(event, 0) {
+        // Time passes, so that several ends of a story of continuous processing are durable.
+        self.now += 1;
+        for command in self.machine.on(event, self.now) {
             match command {
                 Command::AskLatest { from, limit } => {
                     let mut available = Vec::new();

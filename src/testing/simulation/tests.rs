@@ -442,7 +442,7 @@ fn run(case: &Case, seed: u64, defect: Option<Defect>) -> Result<()> {
     let sink = KeepingSink::default();
     let topology = (case.build)(&scripts, random.next(), &sink);
     let parallelism = [1, 2, 3, 4][random.below(4)];
-    let window = Window { batches: [1, 2, 4][random.below(3)], bytes: 1 << 20 };
+    let window = Window { batches: [1, 2, 4][random.below(3)], bytes: [1, 1 << 20][random.below(2)] };
     let is_pipelined = random.below(2) == 0 && !case.is_timed;
     let seed = random.next();
     let trigger = TriggerKind::AvailableNow;

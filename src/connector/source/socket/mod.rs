@@ -1,14 +1,14 @@
 //! Lines of text from a TCP connection.
 //!
 //! Owns: one connection a run and the thread that reads it. Does not own: keeping lines for a restart. What the peer
-//! sent is kept until it is committed and then gone, so lines in flight at a crash are lost.
+//! sent is kept until the epoch it belongs to ends and then gone, so lines in flight at a crash are lost.
 //!
 //! A run that continues numbers the lines of its own connection from where the earlier run ended. A range that the earlier
 //! run planned and did not commit has no rows any more: it is read as empty, with a warning, and its lines are counted as
 //! `lostLines`. So nothing comes twice, and the query goes on.
 //!
 //! The thread cuts what it reads into batches whose strings are views into the bytes read. It stops reading while
-//! `MAX_UNCOMMITTED_BYTES` wait for their commit, so a fast peer is slowed down by TCP instead of filling the memory.
+//! `MAX_WAITING_BYTES` wait for the end of their epoch, so a fast peer is slowed down by TCP instead of filling the memory.
 //!
 //! | | |
 //! |---|---|
@@ -34,12 +34,13 @@ use crate::clock::{Clock, lock};
 use crate::connector::options::Options;
 use crate::connector::{NextPoll, Offset, ReadLimit, Source, SourceFactory, SourceWaker, SplitReader};
 use crate::error::{Error, Result};
+use crate::observability::Arrival;
 
 /// The most bytes one read takes.
 const BLOCK_BYTES: usize = 256 << 10;
 
-/// Reading pauses while more than this waits for its commit.
-const MAX_UNCOMMITTED_BYTES: usize = 16 << 20;
+/// Reading pauses while more than this waits for the end of its epoch.
+const MAX_WAITING_BYTES: usize = 16 << 20;
 
 /// A longer line fails the query: it is no text.
 const MAX_LINE_BYTES: usize = 64 << 20;
@@ -119,6 +120,8 @@ struct Lines {
     first: i64,
     rows: RecordBatch,
     bytes: usize,
+    /// When they were read.
+    read_micros: i64,
 }
 
 enum End {
@@ -136,7 +139,7 @@ struct Shared {
 impl Shared {
     /// Waits until more may be read; false when nobody wants it any more.
     fn wait_for_room(&self) -> bool {
-        let is_full = |inbox: &mut Inbox| inbox.bytes > MAX_UNCOMMITTED_BYTES && !inbox.is_closed;
+        let is_full = |inbox: &mut Inbox| inbox.bytes > MAX_WAITING_BYTES && !inbox.is_closed;
         let inbox = self.has_room.wait_while(lock(&self.inbox), is_full).unwrap_or_else(PoisonError::into_inner);
         !inbox.is_closed
     }
@@ -153,14 +156,34 @@ impl Shared {
         }
     }
 
-    fn append(&self, rows: RecordBatch, bytes: usize, invalid_lines: u64) {
+    fn append(&self, rows: RecordBatch, bytes: usize, invalid_lines: u64, read_micros: i64) {
         let count = i64::try_from(rows.num_rows()).unwrap_or(i64::MAX);
         self.change(|inbox| {
-            inbox.lines.push_back(Lines { first: inbox.read, rows, bytes });
+            inbox.lines.push_back(Lines { first: inbox.read, rows, bytes, read_micros });
             inbox.read += count;
             inbox.bytes += bytes;
             inbox.invalid_lines += invalid_lines;
         });
+    }
+
+    /// What `look` says of all lines that were read together and of which some are in `from..to`.
+    fn lines_of<T>(&self, from: i64, to: i64, look: impl Fn(&Lines, i64, i64) -> T) -> Vec<T> {
+        let inbox = lock(&self.inbox);
+        let first = inbox.lines.partition_point(|lines| lines.end() <= from);
+        inbox.lines.range(first..).take_while(|lines| lines.first < to).map(|lines| look(lines, from, to)).collect()
+    }
+
+    /// The number of the line before which about `most` bytes follow line `from`: at least all that was read together with it.
+    fn line_within(&self, from: i64, most: u64) -> i64 {
+        let inbox = lock(&self.inbox);
+        let first = inbox.lines.partition_point(|lines| lines.end() <= from);
+        let mut bytes = 0;
+        let mut lines = inbox.lines.range(first..);
+        let full = lines.find(|lines| {
+            bytes += lines.bytes as u64;
+            bytes >= most
+        });
+        full.map_or(inbox.read, Lines::end)
     }
 
     /// Forgets the lines before number `line`.
@@ -296,10 +319,8 @@ impl SocketSource {
 
     /// The lines of this connection that lie after `from` up to and including `to`.
     fn rows(&self, base: i64, from: i64, to: i64) -> Result<Vec<RecordBatch>> {
-        let inbox = lock(&self.shared.inbox);
-        let parts = inbox.lines.iter().filter_map(|lines| lines.within(from + 1 - base, to + 1 - base));
-        let batches: Vec<RecordBatch> = parts.collect();
-        drop(inbox);
+        let parts = self.shared.lines_of(from + 1 - base, to + 1 - base, Lines::within);
+        let batches: Vec<RecordBatch> = parts.into_iter().flatten().collect();
         let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
         if i64::try_from(rows).ok() != Some(to - from) {
             let text = format!(
@@ -327,9 +348,12 @@ impl Source for SocketSource {
         Ok(Offset::from(-1))
     }
 
-    fn latest(&mut self, from: &Offset, _: ReadLimit) -> Result<Offset> {
+    fn latest(&mut self, from: &Offset, limit: ReadLimit) -> Result<Offset> {
         let from: i64 = parse_offset(from, "socket")?;
-        let latest = self.newest(from)?;
+        let mut latest = self.newest(from)?;
+        if let (ReadLimit::Bytes(bytes), Some(base)) = (limit, self.base) {
+            latest = latest.min(base - 1 + self.shared.line_within(from + 1 - base, bytes)).max(from);
+        }
         self.delivered = latest;
         if latest > from {
             self.handed_out.insert(latest);
@@ -347,6 +371,8 @@ impl Source for SocketSource {
             return Ok(Vec::new());
         };
         self.has_planned = true;
+        // What earlier epochs read is in their hands, and nobody asks for it again.
+        self.shared.forget_before(from + 1 - base);
         Ok(into_readers(regroup(self.rows(base, from, to)?)?, parallelism))
     }
 
@@ -380,6 +406,21 @@ impl Source for SocketSource {
 
     fn replays(&self) -> bool {
         false
+    }
+
+    fn arrivals(&self, from: &Offset, to: &Offset) -> Vec<Arrival> {
+        let (Ok(from), Ok(to)) = (parse_offset::<i64>(from, "socket"), parse_offset::<i64>(to, "socket")) else {
+            return Vec::new();
+        };
+        let Some(base) = self.base else { return Vec::new() };
+        self.shared.lines_of(from + 1 - base, to + 1 - base, |lines, from, to| Arrival {
+            micros: lines.read_micros,
+            rows: u64::try_from(to.min(lines.end()) - from.max(lines.first)).unwrap_or(0),
+        })
+    }
+
+    fn never_blocks(&self) -> bool {
+        true
     }
 
     fn metrics(&self) -> BTreeMap<String, u64> {
@@ -461,17 +502,18 @@ impl LineReader {
     }
 
     fn append(&mut self, text: Vec<u8>) -> Result<()> {
+        let read_micros = self.clock.now_micros();
         let (text, invalid_lines) = into_utf8(text);
         let bytes = text.len();
         let lines = line_views(text)?;
         let mut columns: Vec<ArrayRef> = vec![Arc::new(lines)];
         if self.target.schema.fields().len() > 1 {
-            let times = TimestampMicrosecondArray::from_value(self.clock.now_micros(), columns[0].len());
+            let times = TimestampMicrosecondArray::from_value(read_micros, columns[0].len());
             columns.push(Arc::new(times.with_timezone("UTC")));
         }
         let rows = RecordBatch::try_new(Arc::clone(&self.target.schema), columns)?;
         let bytes = bytes + rows.num_rows() * size_of::<u128>();
-        self.shared.append(rows, bytes, invalid_lines);
+        self.shared.append(rows, bytes, invalid_lines, read_micros);
         Ok(())
     }
 }

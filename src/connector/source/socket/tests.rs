@@ -137,13 +137,13 @@ fn reading_pauses_while_too_much_is_uncommitted_and_goes_on_after_a_commit() {
     while from < count - 1 {
         let to: i64 = parse_offset(&line.source.latest(&from.into(), ReadLimit::Options).unwrap(), "socket").unwrap();
         let waiting = lock(&line.source.shared.inbox).bytes;
-        assert!(waiting <= MAX_UNCOMMITTED_BYTES + 2 * BLOCK_BYTES, "{waiting}");
+        assert!(waiting <= MAX_WAITING_BYTES + 2 * BLOCK_BYTES, "{waiting}");
         if to == from {
             line.news.recv().unwrap();
             continue;
         }
         // Commits late, so that the limit is reached.
-        let is_full = waiting > MAX_UNCOMMITTED_BYTES || to == count - 1;
+        let is_full = waiting > MAX_WAITING_BYTES || to == count - 1;
         if is_full {
             line.source.commit(&to.into()).unwrap();
             from = to;
