@@ -57,6 +57,12 @@ pub fn hash_rows(columns: &[ArrayRef]) -> Vec<u64> {
     hashes
 }
 
+/// The hash of a row whose only key column is this text.
+#[inline]
+pub(crate) fn hash_text(text: &[u8]) -> u64 {
+    step(0, xxh3_64(text))
+}
+
 /// As [`hash_rows`], into a vector that is emptied first.
 pub fn hash_rows_into(columns: &[ArrayRef], hashes: &mut Vec<u64>) {
     hashes.clear();
@@ -362,6 +368,13 @@ mod tests {
         let bytes: Vec<_> = words.iter().map(|word| word.map(str::as_bytes)).collect();
         assert_eq!(hash(BinaryArray::from(bytes.clone())), expected);
         assert_eq!(hash(BinaryViewArray::from(bytes)), expected);
+    }
+
+    #[test]
+    fn a_text_by_itself_hashes_as_a_column_of_it() {
+        for text in ["", "a", "longer than twelve bytes"] {
+            assert_eq!([hash_text(text.as_bytes())].as_slice(), hash(StringViewArray::from(vec![text])));
+        }
     }
 
     #[test]

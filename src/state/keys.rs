@@ -25,9 +25,8 @@ use arrow::datatypes::{
     TimestampMicrosecondType,
 };
 use arrow::row::{RowConverter, Rows, SortField};
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 
+use super::index::{AHEAD, Index, number};
 use crate::error::{Error, Result};
 use crate::protocol::key_group::float_word;
 
@@ -92,6 +91,28 @@ impl KeyTable {
         Ok(())
     }
 
+    /// The same for keys that are one text and in no column yet: views in Arrow's layout, of which those of over 12 bytes say where in
+    /// `buffers` they are.
+    ///
+    /// # Errors
+    /// When keys are not one text, or there would be more than 2³² groups.
+    pub(crate) fn intern_pieces(
+        &mut self,
+        views: &[u128],
+        buffers: &[Buffer],
+        hashes: &[u64],
+        groups: &mut Vec<u32>,
+    ) -> Result<()> {
+        self.check_count(views.len())?;
+        groups.clear();
+        groups.reserve(views.len());
+        let Keys::Text(keys) = &mut self.keys else {
+            return Err(Error::internal("pieces of text where other keys were planned"));
+        };
+        keys.intern_pieces(&mut self.index, (views, buffers), hashes, groups);
+        Ok(())
+    }
+
     /// How many columns a key has.
     pub(crate) fn width(&self) -> usize {
         self.types.len()
@@ -99,7 +120,7 @@ impl KeyTable {
 
     /// How many keys are known.
     pub(crate) fn len(&self) -> usize {
-        self.index.hashes.len()
+        self.index.hashes().len()
     }
 
     /// The key columns of these groups, a row each.
@@ -117,7 +138,7 @@ impl KeyTable {
 
     /// The hash of each key, by group number.
     pub(crate) fn hashes(&self) -> &[u64] {
-        &self.index.hashes
+        self.index.hashes()
     }
 
     /// Forgets all keys and keeps the memory of the table for the next ones.
@@ -175,72 +196,19 @@ impl KeyTable {
                 "key columns {found:?} where {rows} rows of {planned:?} were planned"
             )));
         }
-        if self.len() + rows > u32::MAX as usize {
-            return Err(Error::state("an operator instance holds over 4294967295 keys; raise the parallelism"));
+        self.check_count(rows)
+    }
+
+    fn check_count(&self, rows: usize) -> Result<()> {
+        // The index counts from one.
+        if self.len() + rows >= u32::MAX as usize {
+            return Err(Error::state("an operator instance holds over 4294967294 keys; raise the parallelism"));
         }
         Ok(())
     }
 }
 
-/// Group numbers by hash, and the hash of each group. The caller compares the keys.
-#[derive(Debug, Default)]
-struct Index {
-    table: HashTable<u32>,
-    hashes: Vec<u64>,
-}
-
-impl Index {
-    /// The group that `is_equal` accepts, and whether it is new: then the caller appends its key.
-    #[inline]
-    fn find_or_add(&mut self, hash: u64, is_equal: impl Fn(usize) -> bool) -> (u32, bool) {
-        let hashes = &self.hashes;
-        let entry =
-            self.table.entry(spread(hash), |&group| is_equal(group as usize), |&group| spread(hashes[group as usize]));
-        match entry {
-            Entry::Occupied(entry) => (*entry.get(), false),
-            Entry::Vacant(entry) => {
-                let group = number(self.hashes.len());
-                entry.insert(group);
-                self.hashes.push(hash);
-                (group, true)
-            }
-        }
-    }
-
-    /// A group that is found by other means than its hash: the one of nulls.
-    fn add_apart(&mut self, hash: u64) -> u32 {
-        let group = number(self.hashes.len());
-        self.hashes.push(hash);
-        group
-    }
-
-    fn single(&mut self, hash: u64) -> u32 {
-        if self.hashes.is_empty() { self.add_apart(hash) } else { 0 }
-    }
-
-    fn clear(&mut self) {
-        self.table.clear();
-        self.hashes.clear();
-    }
-
-    /// Keeps these groups under new numbers; the old group `apart` is found by other means than its hash.
-    fn keep(&mut self, groups: &[u32], apart: Option<u32>) {
-        let hashes: Vec<u64> = groups.iter().map(|&group| self.hashes[group as usize]).collect();
-        let mut table = HashTable::with_capacity(groups.len());
-        for (place, &group) in groups.iter().enumerate() {
-            if Some(group) != apart {
-                table.insert_unique(spread(hashes[place]), number(place), |&group| spread(hashes[group as usize]));
-            }
-        }
-        *self = Self { table, hashes };
-    }
-
-    fn bytes(&self) -> usize {
-        self.table.allocation_size() + self.hashes.capacity() * size_of::<u64>()
-    }
-}
-
-/// The table indexes by the low bits and tells entries apart by the high ones, of which an instance sees only those of
+/// For tables that index by the low bits and tell entries apart by the high ones, of which an instance sees only those of
 /// its key groups: low bits are folded into them.
 #[inline]
 pub(crate) fn spread(hash: u64) -> u64 {
@@ -251,10 +219,6 @@ pub(crate) fn spread(hash: u64) -> u64 {
 fn renumbered(old: Option<u32>, groups: &[u32]) -> Option<u32> {
     let place = groups.iter().position(|&group| Some(group) == old);
     place.map(number)
-}
-
-fn number(groups: usize) -> u32 {
-    u32::try_from(groups).expect("`check` bounds the number of groups before rows are added")
 }
 
 /// How many bytes of long strings share one block.
@@ -271,21 +235,54 @@ struct TextKeys {
     /// The block being filled; its number is `full.len()`.
     open: Vec<u8>,
     null_group: Option<u32>,
+    /// Scratch.
+    ahead: Vec<u64>,
 }
 
 impl TextKeys {
     fn intern(&mut self, index: &mut Index, column: &StringViewArray, hashes: &[u64], groups: &mut Vec<u32>) {
         let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0);
-        for (row, (&view, &hash)) in column.views().iter().zip(hashes).enumerate() {
-            let group = if nulls.is_some_and(|nulls| nulls.is_null(row)) {
-                self.null(index, hash)
-            } else if length(view) <= INLINE_BYTES {
-                self.short(index, view, hash)
-            } else {
-                self.long(index, view, column.value(row).as_bytes(), hash)
-            };
-            groups.push(group);
+        let mut ahead = std::mem::take(&mut self.ahead);
+        for (piece, hashes) in hashes.chunks(AHEAD).enumerate() {
+            index.look_ahead(hashes, &mut ahead);
+            let first = piece * AHEAD;
+            for (row, ((&view, &hash), &ahead)) in column.views()[first..].iter().zip(hashes).zip(&ahead).enumerate() {
+                let row = first + row;
+                let group = if nulls.is_some_and(|nulls| nulls.is_null(row)) {
+                    self.null(index, hash)
+                } else if length(view) <= INLINE_BYTES {
+                    self.short(index, view, hash, ahead)
+                } else {
+                    self.long(index, view, column.value(row).as_bytes(), hash, ahead)
+                };
+                groups.push(group);
+            }
         }
+        self.ahead = ahead;
+    }
+
+    /// The same for texts that are in no column: views as of a column with these buffers.
+    fn intern_pieces(
+        &mut self,
+        index: &mut Index,
+        (views, buffers): (&[u128], &[Buffer]),
+        hashes: &[u64],
+        groups: &mut Vec<u32>,
+    ) {
+        let mut ahead = std::mem::take(&mut self.ahead);
+        for (views, hashes) in views.chunks(AHEAD).zip(hashes.chunks(AHEAD)) {
+            index.look_ahead(hashes, &mut ahead);
+            for ((&view, &hash), &ahead) in views.iter().zip(hashes).zip(&ahead) {
+                groups.push(if length(view) <= INLINE_BYTES {
+                    self.short(index, view, hash, ahead)
+                } else {
+                    let (buffer, offset) = place(view);
+                    let bytes = &buffers[buffer][offset..offset + length(view) as usize];
+                    self.long(index, view, bytes, hash, ahead)
+                });
+            }
+        }
+        self.ahead = ahead;
     }
 
     fn null(&mut self, index: &mut Index, hash: u64) -> u32 {
@@ -296,16 +293,16 @@ impl TextKeys {
     }
 
     #[inline]
-    fn short(&mut self, index: &mut Index, view: u128, hash: u64) -> u32 {
-        let (group, is_new) = index.find_or_add(hash, |group| self.views[group] == view);
+    fn short(&mut self, index: &mut Index, view: u128, hash: u64, ahead: u64) -> u32 {
+        let (group, is_new) = index.find_or_add(ahead, hash, |group| self.views[group] == view);
         if is_new {
             self.views.push(view);
         }
         group
     }
 
-    fn long(&mut self, index: &mut Index, view: u128, bytes: &[u8], hash: u64) -> u32 {
-        let (group, is_new) = index.find_or_add(hash, |group| self.is_long(group, view, bytes));
+    fn long(&mut self, index: &mut Index, view: u128, bytes: &[u8], hash: u64, ahead: u64) -> u32 {
+        let (group, is_new) = index.find_or_add(ahead, hash, |group| self.is_long(group, view, bytes));
         if is_new {
             let view = self.store(view, bytes);
             self.views.push(view);
@@ -434,6 +431,7 @@ struct FixedKeys {
     words: Vec<u64>,
     null_group: Option<u32>,
     scratch: Vec<u64>,
+    ahead: Vec<u64>,
 }
 
 /// Runs `$body` with `$type` standing for the Arrow type of `$data_type`.
@@ -484,17 +482,21 @@ impl FixedKeys {
 
     fn intern(&mut self, index: &mut Index, column: &dyn Array, hashes: &[u64], groups: &mut Vec<u32>) {
         let mut words = std::mem::take(&mut self.scratch);
+        let mut ahead = std::mem::take(&mut self.ahead);
         words_of(column, &mut words);
         let nulls = column.nulls().filter(|nulls| nulls.null_count() > 0);
-        for (row, (&word, &hash)) in words.iter().zip(hashes).enumerate() {
-            let group = if nulls.is_some_and(|nulls| nulls.is_null(row)) {
-                self.null(index, hash)
-            } else {
-                self.word(index, word, hash)
-            };
-            groups.push(group);
+        for (piece, hashes) in hashes.chunks(AHEAD).enumerate() {
+            index.look_ahead(hashes, &mut ahead);
+            let first = piece * AHEAD;
+            for (row, ((&word, &hash), &ahead)) in words[first..].iter().zip(hashes).zip(&ahead).enumerate() {
+                groups.push(if nulls.is_some_and(|nulls| nulls.is_null(first + row)) {
+                    self.null(index, hash)
+                } else {
+                    self.word(index, word, hash, ahead)
+                });
+            }
         }
-        self.scratch = words;
+        (self.scratch, self.ahead) = (words, ahead);
     }
 
     fn null(&mut self, index: &mut Index, hash: u64) -> u32 {
@@ -505,8 +507,8 @@ impl FixedKeys {
     }
 
     #[inline]
-    fn word(&mut self, index: &mut Index, word: u64, hash: u64) -> u32 {
-        let (group, is_new) = index.find_or_add(hash, |group| self.words[group] == word);
+    fn word(&mut self, index: &mut Index, word: u64, hash: u64, ahead: u64) -> u32 {
+        let (group, is_new) = index.find_or_add(ahead, hash, |group| self.words[group] == word);
         if is_new {
             self.words.push(word);
         }
@@ -600,6 +602,7 @@ struct RowKeys {
     converter: Arc<RowConverter>,
     rows: Rows,
     scratch: Rows,
+    ahead: Vec<u64>,
     /// Which columns have floats in them, whose bits must be made canonical first.
     floats: Arc<[bool]>,
 }
@@ -612,12 +615,14 @@ impl RowKeys {
                 .with_source(cause)
         })?;
         let (rows, scratch) = (converter.empty_rows(0, 0), converter.empty_rows(0, 0));
-        Ok(Self { converter: Arc::new(converter), rows, scratch, floats: types.iter().map(has_floats).collect() })
+        let (ahead, floats) = (Vec::new(), types.iter().map(has_floats).collect());
+        Ok(Self { converter: Arc::new(converter), rows, scratch, ahead, floats })
     }
 
     fn like(&self) -> Self {
         let (converter, floats) = (self.converter.clone(), self.floats.clone());
-        Self { rows: converter.empty_rows(0, 0), scratch: converter.empty_rows(0, 0), converter, floats }
+        let (rows, scratch) = (converter.empty_rows(0, 0), converter.empty_rows(0, 0));
+        Self { rows, scratch, ahead: Vec::new(), converter, floats }
     }
 
     fn keep(&mut self, groups: &[u32]) {
@@ -633,13 +638,18 @@ impl RowKeys {
         let columns = self.canonical(columns)?;
         self.scratch.clear();
         self.converter.append(&mut self.scratch, &columns)?;
-        for (row, &hash) in self.scratch.iter().zip(hashes) {
-            let is_equal = |group| self.rows.row(group).data() == row.data();
-            let (group, is_new) = index.find_or_add(hash, is_equal);
-            if is_new {
-                self.rows.push(row);
+        let mut rows = self.scratch.iter();
+        for hashes in hashes.chunks(AHEAD) {
+            index.look_ahead(hashes, &mut self.ahead);
+            // The rows come last in the zip, which takes none of them too many.
+            for ((&hash, &ahead), row) in hashes.iter().zip(&self.ahead).zip(rows.by_ref()) {
+                let is_equal = |group| self.rows.row(group).data() == row.data();
+                let (group, is_new) = index.find_or_add(ahead, hash, is_equal);
+                if is_new {
+                    self.rows.push(row);
+                }
+                groups.push(group);
             }
-            groups.push(group);
         }
         Ok(())
     }

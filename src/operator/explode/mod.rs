@@ -18,7 +18,8 @@ use super::{Batch, DroppedRows, Flow, Operator, OperatorContext, Output};
 use crate::error::{Error, Result, suggestion};
 use crate::types::type_name;
 use lists::Lists;
-use words::{Separator, Words};
+use words::Separator;
+pub(super) use words::{PieceKeys, Words};
 
 /// The most rows of one output batch.
 const BATCH_ROWS: usize = 8192;
@@ -127,6 +128,32 @@ impl Explode {
                 Words::new(batch.column(index), separator.clone(), schema).map(Pending::Words)
             }
         }
+    }
+}
+
+/// Cuts one text column at a separator, for an operator that needs the pieces as keys only.
+#[derive(Debug, Clone)]
+pub(super) struct TextPieces {
+    column: usize,
+    separator: Separator,
+    output: SchemaRef,
+}
+
+impl TextPieces {
+    /// Pieces of the text column at index `column`, as [`Explode::split_literal`] cuts them.
+    pub(super) fn new(column: usize, separator: &str, output: FieldRef) -> Self {
+        let output = Arc::new(Schema::new(vec![output]));
+        Self { column, separator: Separator::new(separator), output }
+    }
+
+    /// Starts on a batch.
+    pub(super) fn start(&self, batch: &RecordBatch) -> Result<Words> {
+        Words::new(batch.column(self.column), self.separator.clone(), self.output.clone())
+    }
+
+    /// The column and the separator.
+    pub(super) fn describe(&self) -> String {
+        format!("column {} at {:?}", self.column, self.separator.text())
     }
 }
 

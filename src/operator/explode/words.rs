@@ -20,7 +20,7 @@
 use std::iter;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StringViewArray, StringViewBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, StringViewArray, StringViewBuilder, make_view};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -28,13 +28,14 @@ use memchr::memmem::Finder;
 
 use super::BATCH_ROWS;
 use crate::error::{Error, Result};
+use crate::protocol::key_group::hash_text;
 
 /// Texts of at most so many bytes stand in the view itself.
 const INLINE_BYTES: usize = 12;
 
 /// What stands between pieces.
 #[derive(Debug, Clone)]
-pub(super) enum Separator {
+pub(in crate::operator) enum Separator {
     /// One ASCII character: by far the most frequent.
     Byte(u8),
     /// Any other text.
@@ -43,7 +44,7 @@ pub(super) enum Separator {
 
 /// One input batch and how far it is cut.
 #[derive(Debug, Clone)]
-pub(super) struct Words {
+pub(in crate::operator) struct Words {
     schema: SchemaRef,
     separator: Separator,
     texts: StringViewArray,
@@ -101,31 +102,104 @@ impl Words {
         Ok(Some(RecordBatch::try_new(self.schema.clone(), vec![Arc::new(pieces)])?))
     }
 
-    /// Cuts until a batch is full. `matches` finds separators, which are `width` bytes wide.
+    /// The next pieces as keys: a view in Arrow's layout onto the buffers of the texts, and a hash, for each; none at the end.
+    pub(in crate::operator) fn next_keys(&mut self, keys: &mut PieceKeys) -> Result<()> {
+        keys.clear();
+        self.next = match &self.separator {
+            Separator::Byte(byte) => self.cut_into(keys, 1, |text| ByteMatches::new(text, *byte))?,
+            Separator::Text(finder) => self.cut_into(keys, finder.needle().len(), |text| finder.find_iter(text))?,
+        };
+        Ok(())
+    }
+
+    /// The buffers that long pieces are in.
+    pub(in crate::operator) fn buffers(&self) -> &[Buffer] {
+        self.texts.data_buffers()
+    }
+
     fn cut<'a, M: Iterator<Item = usize>>(
         &'a self,
         width: usize,
         matches: impl Fn(&'a [u8]) -> M,
     ) -> Result<(StringViewArray, Place)> {
         let mut pieces = Pieces::new(&self.texts, self.expected.min(BATCH_ROWS));
+        let next = self.cut_into(&mut pieces, width, matches)?;
+        Ok((pieces.finish(), next))
+    }
+
+    /// Cuts until a batch is full. `matches` finds separators, which are `width` bytes wide.
+    fn cut_into<'a, M: Iterator<Item = usize>>(
+        &'a self,
+        pieces: &mut impl TakesPieces,
+        width: usize,
+        matches: impl Fn(&'a [u8]) -> M,
+    ) -> Result<Place> {
         let Place { mut row, start: mut from } = self.next;
-        while row < self.texts.len() && pieces.rows < BATCH_ROWS {
+        let mut room = BATCH_ROWS;
+        while row < self.texts.len() && room > 0 {
             if self.texts.is_valid(row) {
                 let text = self.texts.value(row);
+                let view = self.texts.views()[row];
                 let mut start = from;
                 for at in matches(&text.as_bytes()[from..]) {
                     let end = from + at;
-                    pieces.push(row, text, start, end)?;
+                    pieces.push(view, text, start, end)?;
                     start = end + width;
-                    if pieces.rows == BATCH_ROWS {
-                        return Ok((pieces.finish(), Place { row, start }));
+                    room -= 1;
+                    if room == 0 {
+                        return Ok(Place { row, start });
                     }
                 }
-                pieces.push(row, text, start, text.len())?;
+                pieces.push(view, text, start, text.len())?;
+                room -= 1;
             }
             (row, from) = (row + 1, 0);
         }
-        Ok((pieces.finish(), Place { row, start: 0 }))
+        Ok(Place { row, start: 0 })
+    }
+}
+
+/// What pieces are put into.
+trait TakesPieces {
+    /// Takes the bytes `start..end` of `text`, whose view is `view`.
+    fn push(&mut self, view: u128, text: &str, start: usize, end: usize) -> Result<()>;
+}
+
+/// Pieces as keys of an aggregation: nothing is copied, and no column is made of them.
+#[derive(Debug, Default)]
+pub(in crate::operator) struct PieceKeys {
+    /// Views in Arrow's layout.
+    pub(in crate::operator) views: Vec<u128>,
+    /// The hash of each piece as the only key.
+    pub(in crate::operator) hashes: Vec<u64>,
+}
+
+impl PieceKeys {
+    fn clear(&mut self) {
+        self.views.clear();
+        self.hashes.clear();
+    }
+}
+
+impl TakesPieces for PieceKeys {
+    #[expect(clippy::inline_always, reason = "once a word; a call costs a tenth of the whole")]
+    #[inline(always)]
+    fn push(&mut self, view: u128, text: &str, start: usize, end: usize) -> Result<()> {
+        let piece = &text.as_bytes()[start..end];
+        let (buffer, offset) = if piece.len() > INLINE_BYTES { place_of_piece(view, start)? } else { (0, 0) };
+        self.views.push(make_view(piece, buffer, offset));
+        self.hashes.push(hash_text(piece));
+        Ok(())
+    }
+}
+
+/// The buffer of a text and the place in it `start` bytes behind the text's own.
+fn place_of_piece(view: u128, start: usize) -> Result<(u32, u32)> {
+    let (buffer, offset) = buffer_and_offset(view);
+    let place = u32::try_from(start).ok().and_then(|start| start.checked_add(offset));
+    match (u32::try_from(buffer), place) {
+        (Ok(buffer), Some(place)) => Ok((buffer, place)),
+        _ => Err(Error::data("a block of text is larger than 4 GiB and cannot be split; use smaller batches")),
     }
 }
 
@@ -136,29 +210,16 @@ struct Pieces<'a> {
     /// For each buffer of the input, its number in the output, once a long piece needs it. So short pieces of a large
     /// text do not keep it in memory.
     blocks: Vec<Option<u32>>,
-    rows: usize,
 }
 
 impl<'a> Pieces<'a> {
     fn new(texts: &'a StringViewArray, capacity: usize) -> Self {
         let builder = StringViewBuilder::with_capacity(capacity);
-        Self { texts, builder, blocks: vec![None; texts.data_buffers().len()], rows: 0 }
+        Self { texts, builder, blocks: vec![None; texts.data_buffers().len()] }
     }
 
-    /// Adds the bytes `start..end` of `text`, which is the value of `row`.
-    #[expect(clippy::inline_always, reason = "once a word; a call costs a tenth of the whole")]
-    #[inline(always)]
-    fn push(&mut self, row: usize, text: &str, start: usize, end: usize) -> Result<()> {
-        self.rows += 1;
-        if end - start <= INLINE_BYTES {
-            self.builder.append_value(&text[start..end]);
-            return Ok(());
-        }
-        self.push_long(row, text, start, end)
-    }
-
-    fn push_long(&mut self, row: usize, text: &str, start: usize, end: usize) -> Result<()> {
-        let (buffer, offset) = buffer_and_offset(self.texts.views()[row]);
+    fn push_long(&mut self, view: u128, text: &str, start: usize, end: usize) -> Result<()> {
+        let (buffer, offset) = buffer_and_offset(view);
         let place = u32::try_from(start).ok().and_then(|start| start.checked_add(offset));
         match (self.block(buffer), place, u32::try_from(end - start)) {
             (Some(block), Some(place), Ok(length)) => self.builder.try_append_view(block, place, length)?,
@@ -182,6 +243,18 @@ impl<'a> Pieces<'a> {
 
     fn finish(mut self) -> StringViewArray {
         self.builder.finish()
+    }
+}
+
+impl TakesPieces for Pieces<'_> {
+    #[expect(clippy::inline_always, reason = "once a word; a call costs a tenth of the whole")]
+    #[inline(always)]
+    fn push(&mut self, view: u128, text: &str, start: usize, end: usize) -> Result<()> {
+        if end - start <= INLINE_BYTES {
+            self.builder.append_value(&text[start..end]);
+            return Ok(());
+        }
+        self.push_long(view, text, start, end)
     }
 }
 

@@ -283,6 +283,9 @@ impl Lowering {
         if let Some(place) = session_key(aggregate) {
             return self.sessions(aggregate, place);
         }
+        if let Some(node) = self.counted_pieces(aggregate)? {
+            return Ok(node);
+        }
         let fused = windows_below(aggregate);
         let input = match &fused {
             Some(fused) => self.relation(fused.input)?,
@@ -295,6 +298,33 @@ impl Lowering {
         let name = self.name("aggregate");
         let last = self.builder.operator(name, FinalAggregate::new(spec, self.mode)).completing(partial);
         Ok(if is_global { last.gathered_from(partial) } else { last.partitioned_by_columns(partial, columns) })
+    }
+
+    /// A count of the pieces of a split text, grouped by these alone: cutting and counting are one step. `None` for any other aggregation.
+    fn counted_pieces(&mut self, aggregate: &Aggregate) -> Result<Option<NodeId>> {
+        let Some(unnest) = exploded(&aggregate.input) else { return Ok(None) };
+        let keeps_empty = unnest.options.null_handling == NullHandling::PreserveAndExpandEmpty;
+        let [key] = aggregate.group_expr.as_slice() else { return Ok(None) };
+        if !matches!(unaliased(key), TypedExpr::Column(_)) {
+            return Ok(None);
+        }
+        let (false, Some((column, separator, schema))) = (keeps_empty, split_literal(&unnest.input)?) else {
+            return Ok(None);
+        };
+        let spec = spec(aggregate, None)?;
+        if !spec.calls.iter().all(|call| call.arguments.is_empty()) {
+            return Ok(None);
+        }
+        let input = match unnest.input.as_ref() {
+            TypedPlan::Projection(projection) => self.relation(&projection.input)?,
+            other => self.relation(other)?,
+        };
+        let column = schema.maybe_index_of_column(&column).ok_or_else(|| Error::internal("split lost its column"))?;
+        let half = PartialAggregate::of_pieces(spec.clone(), column, &separator);
+        let partial = self.after("explode", half, input);
+        let (name, columns) = (self.name("aggregate"), spec.exchange_columns());
+        let last = self.builder.operator(name, FinalAggregate::new(spec, self.mode)).completing(partial);
+        Ok(Some(last.partitioned_by_columns(partial, columns)))
     }
 
     /// The key by which state is kept and freed.
@@ -484,6 +514,18 @@ fn keeps_sessions(filter: &TypedFilter) -> bool {
         TypedExpr::Column(column) => is_session(&column.name),
         TypedExpr::ScalarFunction(function) => function.func.name() == SESSION_WINDOWS,
         _ => false,
+    }
+}
+
+/// The explode of a single column that `plan` is, under whatever names.
+fn exploded(plan: &TypedPlan) -> Option<&Unnest> {
+    match plan {
+        TypedPlan::Unnest(unnest) => Some(unnest),
+        TypedPlan::SubqueryAlias(alias) => exploded(&alias.input),
+        TypedPlan::Projection(projection) if is_identity(&projection.expr, projection.input.schema()) => {
+            exploded(&projection.input)
+        }
+        _ => None,
     }
 }
 
