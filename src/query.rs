@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::checkpoint::CheckpointReader;
 use crate::connector::source::memory::MemoryStreamFactory;
-use crate::coordinator::{Trigger, TriggerKind};
+use crate::coordinator::{MemoryLimit, Trigger, TriggerKind};
 use crate::dataframe::DataFrame;
 use crate::error::{Error, Result};
 use crate::observability::{StreamingQueryProgress, StreamingQueryStatus, WatermarkStatus};
@@ -80,6 +80,7 @@ pub(crate) fn start(
         trigger,
         parallelism: settings.parallelism,
         watermarks: settings.watermarks,
+        memory: settings.memory_limit.map(|bytes| MemoryLimit { bytes }),
         checkpoint,
         clock: Arc::clone(session.clock()),
         listeners: queries.listeners().clone(),

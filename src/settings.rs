@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::coordinator::{WatermarkOptions, WatermarkPolicy};
 use crate::error::{Error, Result, suggestion};
-use crate::types::{Zone, parse_duration};
+use crate::types::{Zone, parse_bytes, parse_duration};
 
 /// The settings of a session.
 #[derive(Debug, Clone)]
@@ -22,7 +22,12 @@ pub(crate) struct Settings {
     pub(crate) checkpoint_location: Option<String>,
     /// So many commits are kept at least.
     pub(crate) epochs_to_retain: usize,
+    /// What a query may hold in memory, in bytes.
+    pub(crate) memory_limit: Option<u64>,
 }
+
+/// A smaller limit would leave nothing for rows on their way.
+const LEAST_MEMORY: u64 = 16 << 20;
 
 /// All keys.
 const KEYS: [&str; 10] = [
@@ -50,6 +55,7 @@ impl Settings {
             max_ahead: None,
             checkpoint_location: None,
             epochs_to_retain: 10,
+            memory_limit: None,
         }
     }
 
@@ -79,7 +85,8 @@ impl Settings {
                 let bad = || Error::config(format!("{known} must be a whole number from 1, got `{value}`"));
                 self.epochs_to_retain = value.trim().parse().ok().filter(|n| *n > 0).ok_or_else(bad)?;
             }
-            unsupported => return Err(not_yet(unsupported)),
+            "millstream.memory.limit" => self.memory_limit = memory_limit(known, value)?,
+            other => return Err(Error::internal(format!("the setting `{other}` is listed and not known"))),
         }
         Ok(())
     }
@@ -116,9 +123,15 @@ fn duration_or_off(key: &str, value: &str) -> Result<Option<Duration>> {
     }
 }
 
-/// The error of a setting whose feature this version does not have.
-fn not_yet(key: &str) -> Error {
-    Error::config(format!("`{key}` is not supported yet: state is kept in memory; leave it out"))
+/// A size in bytes, or `off`.
+fn memory_limit(key: &str, value: &str) -> Result<Option<u64>> {
+    if value.trim().eq_ignore_ascii_case("off") {
+        return Ok(None);
+    }
+    let bad = || {
+        Error::config(format!("{key} must be a size of 16m or more, such as `512m` or `2g`, or `off`; got `{value}`"))
+    };
+    parse_bytes(value).filter(|bytes| *bytes >= LEAST_MEMORY).map(Some).ok_or_else(bad)
 }
 
 #[cfg(test)]
@@ -157,8 +170,15 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_without_its_feature_is_refused_instead_of_ignored() {
-        let error = Settings::new(2).set("millstream.memory.limit", "1g").unwrap_err().to_string();
-        assert!(error.contains("not supported yet"), "{error}");
+    fn a_memory_limit_is_a_size_that_leaves_room_to_work() {
+        let mut settings = Settings::new(2);
+        settings.set("millstream.memory.limit", "512m").unwrap();
+        assert_eq!(settings.memory_limit, Some(512 << 20));
+        settings.set("millstream.memory.limit", "off").unwrap();
+        assert_eq!(settings.memory_limit, None);
+        for value in ["1m", "much", ""] {
+            let error = settings.set("millstream.memory.limit", value).unwrap_err().to_string();
+            assert!(error.contains("16m or more"), "{error}");
+        }
     }
 }

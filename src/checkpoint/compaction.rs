@@ -19,7 +19,7 @@ use super::state_file;
 use crate::error::Result;
 use crate::operator::{EpochTime, Operator, Output};
 use crate::protocol::Watermark;
-use crate::state::StatePart;
+use crate::protocol::key_group::KEY_GROUPS;
 
 /// So many files of one level become one of the next.
 pub(super) const FAN_IN: usize = 16;
@@ -35,7 +35,10 @@ pub(crate) struct Run {
     pub(crate) fan_in: usize,
 }
 
-/// Files to be made one.
+/// So many bytes of files are taken into memory at a time; of more, one part of the keys after the other.
+const PASS_BYTES: u64 = 128 << 20;
+
+/// Files to be made one, or few.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Compaction {
     pub(crate) operator: usize,
@@ -89,32 +92,43 @@ impl Compaction {
         Some(Self { operator, instance: instance as usize, files: run.into_iter().cloned().collect(), kind })
     }
 
-    /// Reads the files into `operator`, a fresh instance that is open, and writes what it then holds. `evicted` is what the state
+    /// Reads the files into an `operator`, a fresh instance that is open, and writes what it then holds. `evicted` is what the state
     /// was cleaned by. `None` if the operator cannot do that.
     ///
     /// # Errors
     /// When a file is missing or damaged, or the store cannot keep the result.
     pub(crate) fn run(
         self,
-        mut operator: Box<dyn Operator>,
+        operator: impl Fn() -> Result<Box<dyn Operator>>,
         evicted: Option<Watermark>,
         reader: &CheckpointReader,
         writer: &StateWriter,
-        pause: impl FnMut(Duration),
+        pause: impl FnMut(Duration) + Copy,
     ) -> Result<Option<Compacted>> {
-        for file in &self.files {
-            for (rows, hashes) in reader.state(self.operator, file)? {
-                operator.restore(StatePart { rows, hashes })?;
-            }
-        }
         let here = evicted.map(|watermark| Watermark { late_ms: watermark.evict_ms, ..watermark });
         let time = EpochTime { query: here.unwrap_or_default(), here, processing_micros: 0 };
-        operator.on_watermark(time, &mut Output::default())?;
-        if !operator.save_all() {
-            return Ok(None);
+        let bytes: u64 = self.files.iter().map(|file| file.bytes).sum();
+        let passes =
+            usize::try_from(bytes.div_ceil(PASS_BYTES)).map_or(KEY_GROUPS, |passes| passes.clamp(1, KEY_GROUPS));
+        let mut result = Vec::new();
+        for pass in 0..passes {
+            let mut operator = operator()?;
+            for file in &self.files {
+                for rows in reader.state(self.operator, file)? {
+                    // All rows of a key are of one part.
+                    let part = state_file::route(rows, passes)?.into_iter().nth(pass);
+                    if let Some(part) = part.filter(|part| part.rows.num_rows() > 0) {
+                        operator.restore(part)?;
+                    }
+                }
+            }
+            operator.on_watermark(time, &mut Output::default())?;
+            if !operator.save_all() {
+                return Ok(None);
+            }
+            let state = state_file::encode(&operator.snapshot()?.unwrap_or_default())?;
+            result.extend(writer.write(self.operator, self.instance, self.kind, &state, pause)?);
         }
-        let state = operator.snapshot()?.unwrap_or_default();
-        let result = writer.write(self.operator, self.instance, self.kind, &state_file::encode(&state)?, pause)?;
         Ok(Some(Compacted { operator: self.operator, replaced: self.files, result }))
     }
 }

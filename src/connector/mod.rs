@@ -11,7 +11,7 @@
 //! | `MemoryStream` | yes | no | | `foreach` `foreach_batch` | at least once |
 //!
 //! All methods of opened sources and sinks are called where blocking is allowed: on the thread that starts the query, then on
-//! threads of the IO pool; never on an actor's.
+//! threads of the IO pool; on an actor's only if the source says that it never blocks.
 
 mod delivery;
 pub mod format;
@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::error::Result;
+use crate::observability::Arrival;
 use crate::protocol::OutputMode;
 
 pub(crate) use delivery::Delivery;
@@ -64,6 +65,9 @@ pub enum ReadLimit {
     All,
     /// At most what the source's rate options allow.
     Options,
+    /// The same, and no more than about so many bytes, but something: the query has a memory limit. A source that cannot tell bytes
+    /// takes it for [`Options`](Self::Options).
+    Bytes(u64),
 }
 
 /// Tells the query that its source may have new rows; cheap, from any thread, as often as one likes.
@@ -196,6 +200,19 @@ pub trait Source: Send + 'static {
     fn metrics(&self) -> BTreeMap<String, u64> {
         BTreeMap::new()
     }
+
+    /// When the rows of a range that was just planned were read from outside, for measuring latency; nothing from a source that does
+    /// not know.
+    fn arrivals(&self, from: &Offset, to: &Offset) -> Vec<Arrival> {
+        let _ = (from, to);
+        Vec::new()
+    }
+
+    /// Whether everything but [`initial`](Self::initial) is done in memory and never waits for the outside. Such a source is asked by
+    /// the query's own actors, which saves handing it to another thread and back for each step of an epoch.
+    fn never_blocks(&self) -> bool {
+        false
+    }
 }
 
 /// Reads one part of an epoch's rows.
@@ -205,6 +222,12 @@ pub trait SplitReader: Send {
     /// # Errors
     /// When the rows cannot be read or decoded; the query fails with it.
     fn next(&mut self) -> Result<Option<RecordBatch>>;
+
+    /// Whether [`next`](Self::next) hands out what is in memory and never waits for the outside; then the source's actor calls it
+    /// without another thread.
+    fn never_blocks(&self) -> bool {
+        false
+    }
 }
 
 /// Makes a [`Source`] at the start of each run; what a plan or a topology holds.
@@ -312,11 +335,23 @@ impl<S: Source> Source for Projected<S> {
     fn metrics(&self) -> BTreeMap<String, u64> {
         self.source.metrics()
     }
+
+    fn arrivals(&self, from: &Offset, to: &Offset) -> Vec<Arrival> {
+        self.source.arrivals(from, to)
+    }
+
+    fn never_blocks(&self) -> bool {
+        self.source.never_blocks()
+    }
 }
 
 impl SplitReader for ProjectedReader {
     fn next(&mut self) -> Result<Option<RecordBatch>> {
         self.reader.next()?.map(|batch| Ok(batch.project(&self.columns)?)).transpose()
+    }
+
+    fn never_blocks(&self) -> bool {
+        self.reader.never_blocks()
     }
 }
 

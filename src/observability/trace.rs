@@ -143,6 +143,11 @@ pub(crate) fn late_rows(path: &ActorPath, epoch: Epoch, story: &str) {
     write(Level::Warn, path, Some(epoch), "late_rows", &[("story", &story)]);
 }
 
+/// The query holds more than it may.
+pub(crate) fn memory(path: &ActorPath, epoch: Epoch, story: &str) {
+    write(Level::Warn, path, Some(epoch), "over_memory_limit", &[("story", &story)]);
+}
+
 /// A task said that its part of an epoch is done.
 pub(crate) fn acked(path: &ActorPath, ack: &EpochAck) {
     if !log::log_enabled!(target: TARGET, Level::Debug) {

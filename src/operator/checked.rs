@@ -16,8 +16,8 @@ use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use super::{
-    Barrier, BarrierKind, Batch, Epoch, EpochTime, Flow, Operator, OperatorContext, OperatorStats, Output, StateDelta,
-    StatePart, StaticSide, Watermark,
+    Barrier, BarrierKind, Batch, Epoch, EpochTime, Flow, Operator, OperatorContext, OperatorStats, Output, StateBudget,
+    StateDelta, StatePart, StaticSide, Watermark,
 };
 use crate::error::{Error, Result};
 use crate::types::type_name;
@@ -282,6 +282,14 @@ impl Operator for Checked {
             return self.laws.broken("was given state after its first epoch began");
         }
         self.operator.restore(part)
+    }
+
+    fn can_leave_memory(&self) -> bool {
+        self.operator.can_leave_memory()
+    }
+
+    fn limit_memory(&mut self, budget: StateBudget) -> Result<()> {
+        self.operator.limit_memory(budget)
     }
 
     fn save_all(&mut self) -> bool {

@@ -30,7 +30,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 
 pub use crate::protocol::{Barrier, BarrierKind, Batch, Epoch, EpochTime, Watermark};
-pub use crate::state::{StateDelta, StatePart};
+pub use crate::state::{ColdStore, MapStore, StateBudget, StateDelta, StatePart};
 pub use aggregate::{
     AggregateCall, AggregateSpec, CountBy, FinalAggregate, FinalSessions, PartialAggregate, PartialSessions, TimeKey,
     TimeKind,
@@ -84,8 +84,11 @@ pub enum Flow {
 pub struct OperatorStats {
     /// Rows of state now held; `None` for an operator without state.
     pub state_rows: Option<u64>,
-    /// Bytes of state now held.
+    /// Bytes of state now held in memory.
     pub state_bytes: u64,
+    /// Rows now outside memory, those included that are in memory, too; `None` for an operator without a
+    /// [budget](Operator::limit_memory).
+    pub rows_outside: Option<u64>,
     /// Rows of state added or changed.
     pub updated_rows: u64,
     /// Rows of state removed.
@@ -222,6 +225,21 @@ pub trait Operator: Send + 'static {
     fn restore(&mut self, part: StatePart) -> Result<()> {
         let _ = part;
         Ok(())
+    }
+
+    /// Holds no more than `budget` between epochs, as far as it can: called once, after [`open`](Self::open) and before state comes back,
+    /// if the query has a limit. An operator that does not implement it holds all of its state in memory.
+    ///
+    /// # Errors
+    /// When the operator cannot begin to work with its store.
+    fn limit_memory(&mut self, budget: StateBudget) -> Result<()> {
+        let _ = budget;
+        Ok(())
+    }
+
+    /// Whether it obeys [`limit_memory`](Self::limit_memory), so that a store is made for it.
+    fn can_leave_memory(&self) -> bool {
+        false
     }
 
     /// From now on all of the state counts as changed, so that the next [`snapshot`](Self::snapshot) is the whole of it: how many

@@ -1,7 +1,7 @@
-//! A restart changes nothing: what tests hold every operator with state to.
+//! A restart changes nothing, and neither does a memory limit: what tests hold every operator with state to.
 //!
 //! Owns: running epochs straight through and with restarts at other parallelisms, from files of changes that may have been made
-//! one. Does not own: what the epochs should show (each operator's own tests).
+//! one, with rows that leave memory. Does not own: what the epochs should show (each operator's own tests).
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,8 @@ use arrow::util::display::array_value_to_string;
 use proptest::prelude::*;
 
 use crate::operator::{
-    Barrier, BarrierKind, Batch, Checked, EpochTime, Flow, Operator, OperatorContext, Output, StatePart, Watermark,
+    Barrier, BarrierKind, Batch, Checked, EpochTime, Flow, MapStore, Operator, OperatorContext, Output, StateBudget,
+    StatePart, Watermark,
 };
 use crate::protocol::key_group::{instance_of, key_group};
 
@@ -40,6 +41,8 @@ pub(crate) struct Turn {
     is_durable: bool,
     /// The parallelism after a restart.
     restart: Option<usize>,
+    /// What an instance may hold from then on, in bytes, if the operator's rows can leave memory.
+    budget: Option<usize>,
     compactions: Vec<Compaction>,
 }
 
@@ -61,8 +64,10 @@ pub(crate) fn turns() -> impl Strategy<Value = Vec<Turn>> {
         |(of_instance, chosen, count, is_newest_time)| Compaction { of_instance, chosen, count, is_newest_time },
     );
     let compactions = prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(compaction, 1..4)];
-    let turn = (prop::bool::weighted(0.8), prop::option::weighted(0.4, 1..4_usize), compactions);
-    let turn = turn.prop_map(|(is_durable, restart, compactions)| Turn { is_durable, restart, compactions });
+    let budget = prop_oneof![Just(None), Just(Some(0)), Just(Some(1500)), Just(Some(4000))];
+    let turn = (prop::bool::weighted(0.8), prop::option::weighted(0.4, 1..4_usize), budget, compactions);
+    let turn =
+        turn.prop_map(|(is_durable, restart, budget, compactions)| Turn { is_durable, restart, budget, compactions });
     prop::collection::vec(turn, 1..8)
 }
 
@@ -86,8 +91,8 @@ struct File {
 
 /// Asserts that each epoch shows the same, drops the same and leaves as many rows of state whatever happens between epochs.
 pub(crate) fn check(subject: &Subject, epochs: &[Epoch], turns: &[Turn]) {
-    let mut straight = Instances::new(subject, 1);
-    let mut restarted = Instances::new(subject, 1);
+    let mut straight = Instances::new(subject, 1, None);
+    let mut restarted = Instances::new(subject, 1, turns[0].budget);
     let (mut files, mut start) = (Vec::new(), 0);
     for (number, epoch) in epochs.iter().enumerate() {
         let turn = &turns[number % turns.len()];
@@ -103,7 +108,7 @@ pub(crate) fn check(subject: &Subject, epochs: &[Epoch], turns: &[Turn]) {
         }
         if let Some(parallelism) = turn.restart {
             start += 1;
-            restarted = Instances::new(subject, parallelism.min(subject.instances));
+            restarted = Instances::new(subject, parallelism.min(subject.instances), turn.budget);
             for file in &files {
                 restarted.restore(&file.parts);
             }
@@ -126,7 +131,7 @@ fn compact(subject: &Subject, epochs: &[Epoch], files: &mut Vec<File>, compactio
     }
     let last = wanted[wanted.len() - 1];
     let epoch = if compaction.is_newest_time { newest } else { files[last].epoch };
-    let mut fresh = Instances::new(subject, 1);
+    let mut fresh = Instances::new(subject, 1, None);
     for index in &wanted {
         fresh.restore(&files[*index].parts);
     }
@@ -144,11 +149,14 @@ struct Instances<'a> {
 }
 
 impl<'a> Instances<'a> {
-    fn new(subject: &'a Subject, parallelism: usize) -> Self {
+    fn new(subject: &'a Subject, parallelism: usize, budget: Option<usize>) -> Self {
         let open = |instance| {
             let inputs = subject.inputs.clone();
             let mut operator = Checked::new("trial".into(), (subject.make)(), &inputs).unwrap();
             operator.open(&OperatorContext { name: "trial".into(), instance, parallelism, inputs }).unwrap();
+            if let (Some(bytes), true) = (budget, operator.can_leave_memory()) {
+                operator.limit_memory(StateBudget { bytes, store: Box::<MapStore>::default() }).unwrap();
+            }
             operator
         };
         let operators: Vec<Checked> = (0..parallelism).map(open).collect();

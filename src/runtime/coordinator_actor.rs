@@ -3,7 +3,7 @@
 //! Owns: a query's sources, the table of its tasks, its deadline for stopping, and telling the world. Does not own: when
 //! epochs run (`coordinator::EpochMachine`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::connector::source::memory;
 use crate::connector::{Offset, ReadLimit, Source, SourceWaker};
 use crate::coordinator::{Available, Command, EpochMachine, EpochPlan, Event, FinishedEpoch, Start};
 use crate::error::{Error, Result};
-use crate::observability::{WatermarkStatus, trace};
+use crate::observability::{Arrival, LatencyHistogram, WatermarkStatus, trace};
 use crate::protocol::Epoch;
 use crate::task::{BeginEpoch, EpochAck, Reader, TaskId, deal};
 
@@ -105,10 +105,33 @@ enum SourceAnswer {
     /// They know whom to wake.
     Subscribed,
     Latest(Vec<Available>),
-    /// The readers of each source, and the range to keep before they read.
-    Planned(Vec<Vec<Reader>>, Option<Box<PlannedRange>>),
+    Planned(PlannedSources),
     /// With the sources' own counts.
     Committed(Vec<BTreeMap<String, u64>>),
+}
+
+/// What the sources say of an epoch about to begin.
+#[derive(Default)]
+struct PlannedSources {
+    /// The readers of each source.
+    readers: Vec<Vec<Reader>>,
+    /// The range to keep before they read.
+    range: Option<Box<PlannedRange>>,
+    /// When the rows were read from outside, as far as that is known.
+    arrivals: Vec<Arrival>,
+}
+
+/// Work for the sources.
+type Errand = Box<dyn FnOnce(&mut Vec<Box<dyn Source>>) -> Result<SourceAnswer> + Send>;
+
+/// An epoch on its way to being committed.
+struct Committing {
+    epoch: Box<FinishedEpoch>,
+    arrivals: Vec<Arrival>,
+    /// Since when, in microseconds.
+    since: i64,
+    /// How long keeping the plan took, in microseconds.
+    plan_kept_micros: Option<i64>,
 }
 
 impl Message for Report {
@@ -161,14 +184,22 @@ pub(super) struct CoordinatorActor {
     sources: Option<Vec<Box<dyn Source>>>,
     on_end: Option<OnEnd>,
     alive: BTreeSet<TaskId>,
+    /// What waits for the sources to come back.
+    errands_waiting: VecDeque<Errand>,
     plan: Option<EpochPlan>,
     /// What the sources will read once the plan is durable.
-    planned: Vec<Vec<Reader>>,
+    planned: PlannedSources,
     /// Since when the checkpoint is keeping that plan.
     keeping_since: Option<i64>,
     plan_kept_micros: Option<i64>,
-    finished: Option<Box<FinishedEpoch>>,
-    commit_started: i64,
+    /// Oldest first.
+    committing: VecDeque<Committing>,
+    /// Commits that the sources are being told of.
+    noting: usize,
+    /// The sources' own counts, as they last told them.
+    source_metrics: Vec<BTreeMap<String, u64>>,
+    /// Of the epochs since the last durable end.
+    latencies: LatencyHistogram,
     outcome: Result<()>,
     is_ending: bool,
     is_closing: bool,
@@ -190,12 +221,15 @@ impl CoordinatorActor {
             sources,
             on_end: Some(on_end),
             alive,
+            errands_waiting: VecDeque::new(),
             plan: None,
-            planned: Vec::new(),
+            planned: PlannedSources::default(),
             keeping_since: None,
             plan_kept_micros: None,
-            finished: None,
-            commit_started: 0,
+            committing: VecDeque::new(),
+            noting: 0,
+            source_metrics: Vec::new(),
+            latencies: LatencyHistogram::default(),
             outcome: Ok(()),
             is_ending: false,
             is_closing: false,
@@ -271,28 +305,29 @@ impl CoordinatorActor {
         self.with_sources(ctx, move |sources| {
             statics.refresh(&path, Some(plan.barrier.epoch), clock.as_ref())?;
             let (from, to) = (&plan.from, &plan.to);
-            let mut planned = Vec::new();
+            let mut planned = PlannedSources::default();
             for (index, source) in sources.iter_mut().enumerate() {
                 let readers = if from[index] == to[index] {
                     Vec::new()
                 } else {
+                    planned.arrivals.extend(source.arrivals(&from[index], &to[index]));
                     source.plan(&from[index], &to[index], instances[index])?
                 };
-                planned.push(readers.into_iter().map(Reader).collect());
+                planned.readers.push(readers.into_iter().map(Reader).collect());
             }
-            let range = plan.span_to_keep().map(|span| {
+            if let Some(span) = plan.span_to_keep() {
                 let saved = SavedSources::of(sources, &span.from, to, is_base)?;
-                Ok::<_, Error>(plan.range(span, saved))
-            });
-            Ok(SourceAnswer::Planned(planned, range.transpose()?.map(Box::new)))
+                planned.range = Some(Box::new(plan.range(span, saved)));
+            }
+            Ok(SourceAnswer::Planned(planned))
         });
     }
 
     /// The sources are ready: the epoch begins, behind the range that has to be kept first.
-    fn planned(&mut self, planned: Vec<Vec<Reader>>, range: Option<Box<PlannedRange>>, ctx: &mut Context<Self>) {
+    fn planned(&mut self, planned: PlannedSources, ctx: &mut Context<Self>) {
         self.planned = planned;
         self.plan_kept_micros = None;
-        match range {
+        match self.planned.range.take() {
             Some(range) => {
                 self.keeping_since = Some(self.now());
                 post(&self.parts.checkpoint, KeepPlan(range));
@@ -304,7 +339,7 @@ impl CoordinatorActor {
     /// Begins the planned epoch at every instance of every source.
     fn begin(&mut self, ctx: &mut Context<Self>) {
         let Some(plan) = &self.plan else { return };
-        let planned = std::mem::take(&mut self.planned);
+        let planned = std::mem::take(&mut self.planned.readers);
         for (actors, readers) in self.parts.source_actors.iter().zip(planned) {
             for (actor, readers) in actors.iter().zip(deal(readers, actors.len())) {
                 post(actor, Begin(BeginEpoch { time: plan.time, barrier: plan.barrier, readers }));
@@ -314,7 +349,6 @@ impl CoordinatorActor {
     }
 
     fn commit(&mut self, mut epoch: Box<FinishedEpoch>) {
-        self.commit_started = self.now();
         let mut prepared = vec![Vec::new(); self.parts.roles.sinks.len()];
         for ack in &mut epoch.acks {
             if let (Some(sink), Some(part)) = (self.parts.roles.sink_of(ack.task), ack.prepared.take()) {
@@ -324,14 +358,23 @@ impl CoordinatorActor {
         let plan = &epoch.plan;
         let durable = plan.span.as_ref().map(|_| (plan.to.clone(), self.parts.machine.watermarks().record()));
         post(&self.parts.checkpoint, CommitEpoch { epoch: plan.barrier.epoch, prepared, durable });
-        self.finished = Some(epoch);
+        let (since, plan_kept_micros) = (self.now(), self.plan_kept_micros.take());
+        let arrivals = std::mem::take(&mut self.planned.arrivals);
+        self.committing.push_back(Committing { epoch, arrivals, since, plan_kept_micros });
+        self.plan = None;
     }
 
+    /// The oldest of the epochs under way to it is committed: the sources are told, if that concerns them.
     fn committed(&mut self, ctx: &mut Context<Self>) {
-        let Some(plan) = self.plan.take() else { return };
-        let acks = self.finished.iter_mut().flat_map(|epoch| &mut epoch.acks);
+        let Some(committing) = self.committing.get_mut(self.noting) else { return };
+        let plan = committing.epoch.plan.clone();
+        let acks = committing.epoch.acks.iter_mut();
         let dropped = acks.map(|ack| (ack.task, std::mem::take(&mut ack.report.dropped_rows)));
         let dropped: Vec<_> = dropped.filter(|(_, rows)| !rows.is_empty()).collect();
+        if plan.span.is_none() && dropped.is_empty() && self.noting == 0 {
+            return self.epoch_done(ctx);
+        }
+        self.noting += 1;
         let late_rows = Arc::clone(&self.parts.late_rows);
         self.with_sources(ctx, move |sources| {
             if let Err(error) = late_rows.add(plan.barrier.epoch, dropped) {
@@ -346,23 +389,39 @@ impl CoordinatorActor {
         });
     }
 
-    /// The epoch is through: shows its progress, then lets the machine go on.
-    fn epoch_done(&mut self, metrics: Vec<BTreeMap<String, u64>>, ctx: &mut Context<Self>) {
-        if let Some(mut epoch) = self.finished.take() {
+    /// The oldest epoch is through: shows its progress, then lets the machine go on.
+    fn epoch_done(&mut self, ctx: &mut Context<Self>) {
+        if let Some(Committing { mut epoch, arrivals, since, plan_kept_micros }) = self.committing.pop_front() {
             let now = self.now();
             trace::epoch(&self.parts.facts.path, epoch.plan.barrier.epoch, "epoch_committed");
-            epoch.durations.insert("commitOffsets", now - self.commit_started);
-            epoch.durations.extend(self.plan_kept_micros.map(|micros| ("walCommit", micros)));
+            epoch.durations.insert("commitOffsets", now - since);
+            epoch.durations.extend(plan_kept_micros.map(|micros| ("walCommit", micros)));
+            self.measure(&epoch, &arrivals);
             let watermark = self.show_watermark(epoch.plan.barrier.epoch, now);
             if let Some(warning) = self.parts.facts.late_warning(&epoch, &self.parts.roles, now) {
                 trace::late_rows(&self.parts.facts.path, epoch.plan.barrier.epoch, &warning);
             }
             let nodes = watermark.map(|status| status.nodes).unwrap_or_default();
-            let progress = self.parts.facts.progress(&epoch, &self.parts.roles, metrics, nodes, now);
+            let mut progress = self.parts.facts.progress(&epoch, &self.parts.roles, &self.source_metrics, nodes, now);
+            if let Some(warning) = self.parts.facts.memory.about(&progress.state_operators, now) {
+                trace::memory(&self.parts.facts.path, progress.batch_id, &warning);
+            }
+            progress.latency_ms = self.latencies.stats();
+            if epoch.plan.span.is_some() {
+                self.latencies = LatencyHistogram::default();
+            }
             self.parts.listeners.publish(QueryEvent::Progress(Box::new(progress.clone())));
             self.parts.state.add_progress(progress);
         }
         self.tell_machine(Event::Committed, ctx);
+    }
+
+    /// How long the rows of an epoch took until the sink was last called in it; nothing of an epoch that put nothing out.
+    fn measure(&mut self, epoch: &FinishedEpoch, arrivals: &[Arrival]) {
+        let written = epoch.acks.iter().filter_map(|ack| ack.report.written_micros).max();
+        if let Some(written) = written {
+            arrivals.iter().for_each(|arrival| self.latencies.add(*arrival, written));
+        }
     }
 
     /// Tells handles and the log where the watermark stands; nothing for a query without.
@@ -397,16 +456,29 @@ impl CoordinatorActor {
         });
     }
 
-    /// Lets `work` use the sources where blocking is allowed.
+    /// Lets `work` use the sources where blocking is allowed, one errand after the other.
     fn with_sources(
         &mut self,
         ctx: &mut Context<Self>,
         work: impl FnOnce(&mut Vec<Box<dyn Source>>) -> Result<SourceAnswer> + Send + 'static,
     ) {
-        let Some(mut sources) = self.sources.take() else {
-            return self.end(Err(Error::internal("the sources were asked twice at once")), ctx);
+        self.errands_waiting.push_back(Box::new(work));
+        self.next_errand(ctx);
+    }
+
+    fn next_errand(&mut self, ctx: &mut Context<Self>) {
+        let Some(mut sources) = self.sources.take() else { return };
+        let Some(work) = self.errands_waiting.pop_front() else {
+            self.sources = Some(sources);
+            return;
         };
         self.errands += 1;
+        // A static table is read on such an errand, too.
+        let never_blocks = self.parts.statics.is_empty() && sources.iter().all(|source| source.never_blocks());
+        if never_blocks {
+            let answer = contained("a source", || work(&mut sources));
+            return ctx.notify(SourcesBack { sources, answer });
+        }
         let me = ctx.address();
         self.parts.io.submit(move || {
             let answer = contained("a source", || work(&mut sources));
@@ -517,12 +589,12 @@ impl CoordinatorActor {
 
     /// What the coordinator itself waits for.
     fn waits_outside(&self) -> Option<&'static str> {
-        match (&self.sources, &self.finished) {
+        match &self.sources {
             _ if self.keeping_since.is_some() => Some("the checkpoint to keep a plan"),
-            (None, _) if self.parts.statics.is_empty() => Some("a source"),
-            (None, _) => Some("a source or a static table"),
-            (Some(_), Some(_)) => Some("the checkpoint or a sink to commit"),
-            (Some(_), None) => None,
+            None if self.parts.statics.is_empty() => Some("a source"),
+            None => Some("a source or a static table"),
+            Some(_) if !self.committing.is_empty() => Some("the checkpoint or a sink to commit"),
+            Some(_) => None,
         }
     }
 
@@ -629,6 +701,7 @@ impl Handler<SourcesBack> for CoordinatorActor {
         if self.is_ending {
             return;
         }
+        self.next_errand(ctx);
         match back.answer {
             Ok(SourceAnswer::Latest(available)) => {
                 self.parts.facts.latest = available.iter().map(|available| available.latest.clone()).collect();
@@ -638,8 +711,12 @@ impl Handler<SourcesBack> for CoordinatorActor {
                 let start = std::mem::take(&mut self.parts.start);
                 self.tell_machine(Event::Opened(start), ctx);
             }
-            Ok(SourceAnswer::Planned(planned, range)) => self.planned(planned, range, ctx),
-            Ok(SourceAnswer::Committed(metrics)) => self.epoch_done(metrics, ctx),
+            Ok(SourceAnswer::Planned(planned)) => self.planned(planned, ctx),
+            Ok(SourceAnswer::Committed(metrics)) => {
+                self.noting -= 1;
+                self.source_metrics = metrics;
+                self.epoch_done(ctx);
+            }
             Err(error) => self.end(Err(error), ctx),
         }
     }

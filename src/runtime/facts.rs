@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use crate::connector::Offset;
-use crate::coordinator::{FinishedEpoch, NodeReport, WatermarkPolicy, WatermarkTracker};
+use crate::coordinator::{FinishedEpoch, MemoryLimit, NodeReport, WatermarkPolicy, WatermarkTracker};
 use crate::error::Error;
 use crate::observability::trace::ActorPath;
 use crate::observability::{
@@ -53,6 +53,44 @@ pub(super) struct Facts {
     /// When the last epoch started, in microseconds.
     pub last_epoch: Option<i64>,
     pub late: LateWarning,
+    pub memory: MemoryWarning,
+}
+
+/// Whether the query holds more than it may, and when that was last said.
+#[derive(Debug, Default)]
+pub(super) struct MemoryWarning {
+    limit: Option<MemoryLimit>,
+    last: Option<i64>,
+}
+
+impl MemoryWarning {
+    pub(super) fn new(limit: Option<MemoryLimit>) -> Self {
+        Self { limit, last: None }
+    }
+
+    /// What is to be said behind an epoch, if it is time.
+    pub(super) fn about(&mut self, operators: &[StateOperatorProgress], now: i64) -> Option<String> {
+        let limit = self.limit?.bytes;
+        let held: u64 = operators.iter().map(|operator| operator.memory_used_bytes).sum();
+        if held <= limit || self.last.is_some_and(|last| now - last < WARN_EVERY) {
+            return None;
+        }
+        self.last = Some(now);
+        let share = |operator: &StateOperatorProgress| {
+            format!("{} {} MB", operator.operator_name, operator.memory_used_bytes >> 20)
+        };
+        let shares = operators.iter().map(share).collect::<Vec<_>>().join(", ");
+        let remedy = if cfg!(feature = "spill") {
+            "raise millstream.memory.limit, or bound the state (explain() says by what)"
+        } else {
+            "enable the cargo feature `spill`, raise millstream.memory.limit, or bound the state (explain() says by what)"
+        };
+        Some(format!(
+            "the state takes {} MB of the {} MB of millstream.memory.limit ({shares}); the sources are slowed down; {remedy}",
+            held >> 20,
+            limit >> 20
+        ))
+    }
 }
 
 /// Late rows that were not spoken of yet.
@@ -63,8 +101,8 @@ pub(super) struct LateWarning {
     last: Option<i64>,
 }
 
-/// Warnings of late rows come at most this often, in microseconds.
-const LATE_EVERY: i64 = 10_000_000;
+/// Warnings of one kind come at most this often, in microseconds.
+const WARN_EVERY: i64 = 10_000_000;
 
 /// Idle events come at most this often, as Spark's (`spark.sql.streaming.noDataProgressEventInterval`), in microseconds.
 const IDLE_EVERY: i64 = 10_000_000;
@@ -97,7 +135,7 @@ impl Facts {
         &mut self,
         epoch: &FinishedEpoch,
         roles: &Roles,
-        metrics: Vec<BTreeMap<String, u64>>,
+        metrics: &[BTreeMap<String, u64>],
         watermark_nodes: Vec<WatermarkNodeStatus>,
         now: i64,
     ) -> StreamingQueryProgress {
@@ -132,6 +170,7 @@ impl Facts {
             dropped_rows: dropped(epoch),
             operator_rows: operator_rows(epoch, roles),
             watermark_nodes,
+            latency_ms: None,
         }
     }
 
@@ -141,7 +180,7 @@ impl Facts {
         let operators: Vec<&str> =
             roles.operators.iter().filter(|(_, tasks)| late(tasks) > 0).map(|(name, _)| name.as_str()).collect();
         self.late.rows += roles.operators.iter().map(|(_, tasks)| late(tasks)).sum::<u64>();
-        let is_early = self.late.last.is_some_and(|last| now - last < LATE_EVERY);
+        let is_early = self.late.last.is_some_and(|last| now - last < WARN_EVERY);
         if operators.is_empty() || is_early {
             return None;
         }
@@ -185,12 +224,13 @@ impl Facts {
         &self,
         epoch: &FinishedEpoch,
         roles: &Roles,
-        metrics: Vec<BTreeMap<String, u64>>,
+        metrics: &[BTreeMap<String, u64>],
         since_last: Option<i64>,
         took: i64,
     ) -> Vec<SourceProgress> {
         let mut sources = Vec::new();
-        for ((index, description), metrics) in self.sources.iter().enumerate().zip(metrics) {
+        for (index, description) in self.sources.iter().enumerate() {
+            let metrics = metrics.get(index).cloned().unwrap_or_default();
             let rows = roles.sources.get(index).map_or(0, |tasks| total(epoch, tasks, |report| report.rows_in));
             sources.push(SourceProgress {
                 description: description.clone(),
@@ -231,6 +271,9 @@ fn state_operators(epoch: &FinishedEpoch, roles: &Roles) -> Vec<StateOperatorPro
         let mut custom_metrics: BTreeMap<String, u64> =
             is_deduplication.then(|| ("numDroppedDuplicateRows".to_string(), duplicates)).into_iter().collect();
         custom_metrics.extend(side_metrics(epoch, tasks));
+        let outside = acks(epoch, tasks).filter_map(|ack| ack.report.operator.rows_outside);
+        custom_metrics
+            .extend(outside.reduce(|sum, rows| sum + rows).map(|rows| ("rowsOutsideMemory".to_string(), rows)));
         operators.push(StateOperatorProgress {
             operator_name: name.clone(),
             num_rows_total: sum(|report| report.operator.state_rows.unwrap_or(0)),

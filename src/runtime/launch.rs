@@ -12,10 +12,11 @@ use uuid::Uuid;
 use super::checkpoint_actor::{CheckpointActor, CheckpointParts};
 use super::coordinator_actor::{CoordinatorActor, CoordinatorParts, OnEnd, Request, TaskEntry};
 use super::engine::Engine;
-use super::facts::{Facts, LateWarning, Roles};
+use super::facts::{Facts, LateWarning, MemoryWarning, Roles};
 use super::io_pool::contained;
 use super::late_rows::LateRows;
 use super::listeners::ListenerBus;
+use super::memory;
 use super::post::{post, post_to};
 use super::query_state::QueryState;
 use super::recovery::{StatefulNode, plan_record, restore, stateful_nodes};
@@ -30,11 +31,11 @@ use crate::checkpoint::{
     offsets_from_text,
 };
 use crate::clock::Clock;
-use crate::connector::source::memory;
+use crate::connector::source::memory::hold_additions;
 use crate::connector::{Delivery, Sink, SinkContext, Source};
 use crate::coordinator::{
-    EpochMachine, EpochPlan, Span, Start, TriggerKind, WatermarkNodeSpec, WatermarkOptions, WatermarkPolicy,
-    WatermarkTracker,
+    EpochMachine, EpochPlan, MemoryLimit, Span, Start, TriggerKind, WatermarkNodeSpec, WatermarkOptions,
+    WatermarkPolicy, WatermarkTracker,
 };
 use crate::error::Result;
 use crate::observability::trace::{self, ActorPath};
@@ -64,6 +65,7 @@ pub(crate) struct LaunchOptions {
     pub(crate) trigger: TriggerKind,
     pub(crate) parallelism: usize,
     pub(crate) watermarks: WatermarkOptions,
+    pub(crate) memory: Option<MemoryLimit>,
     pub(crate) checkpoint: CheckpointOptions,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) listeners: ListenerBus,
@@ -107,9 +109,13 @@ enum Work {
 /// When a source, sink or operator cannot be opened, or the checkpoint is of another query or not to be had; nothing runs then.
 pub(crate) fn launch(topology: &Topology, mut options: LaunchOptions, state: Arc<QueryState>) -> Result<Launched> {
     let engine = Engine::get()?;
-    let graph = ExecutionGraph::new(topology, options.parallelism, Window::default());
+    let window = options.memory.map_or_else(Window::default, memory::window);
+    let graph = ExecutionGraph::new(topology, options.parallelism, window);
     let statics = Arc::new(StaticTables::of(topology));
     let mut operators = prepare_operators(topology, &graph, &statics)?;
+    if let Some(limit) = options.memory {
+        memory::limit(limit, &mut operators)?;
+    }
     let stateful = stateful_nodes(topology, &graph, &operators);
     let nodes = watermark_nodes(topology, &graph);
     let plan = plan_record(topology, &stateful, &nodes, options.watermarks.policy);
@@ -210,7 +216,7 @@ pub(crate) fn open_sources_at(
     };
     let planned = found.planned.as_ref().map(replay).transpose()?.map(Box::new);
     if trigger == TriggerKind::AvailableNow {
-        let _none_are_added = memory::hold_additions();
+        let _none_are_added = hold_additions();
         let from = planned.as_ref().map_or(&offsets, |plan| &plan.to);
         contained("a source", || sources.iter_mut().zip(from).try_for_each(|(source, from)| source.fix_end(from)))?;
     }
@@ -403,6 +409,7 @@ impl Launch<'_> {
             last_idle: options.clock.now_micros(),
             last_epoch: None,
             late: LateWarning::default(),
+            memory: MemoryWarning::new(options.memory),
         };
         let mut watermarks = options.watermarks.clone();
         watermarks.no_data_epochs &= topology.uses_watermark();
@@ -415,6 +422,7 @@ impl Launch<'_> {
             state.set_watermark(Facts::watermark_status(&tracker, now));
         }
         let machine = EpochMachine::new(options.trigger, graph.ids().collect(), tracker, first_epoch);
+        let machine = machine.with_memory_limit(options.memory);
         let reads_in_order = topology.depends_on_order();
         let specs: Vec<(TaskSpec, Work)> = graph.tasks.iter().cloned().zip(work).collect();
         let (clock, listeners, on_end) = (options.clock, options.listeners, options.on_end);
@@ -424,7 +432,7 @@ impl Launch<'_> {
             let me = ctx.address();
             let clock_listener = me.clone();
             clock.subscribe(Box::new(move || post(&clock_listener, Request::ClockMoved)));
-            let started = start_tasks(specs, &query, place, engine, &me);
+            let started = start_tasks(specs, &query, place, engine, (&me, &clock));
             let checkpoint = CheckpointActor::new(CheckpointParts {
                 commits,
                 operators: stateful,
@@ -510,14 +518,15 @@ fn start_tasks(
     query: &str,
     place: usize,
     engine: &'static Engine,
-    coordinator: &Addr<CoordinatorActor>,
+    (coordinator, clock): (&Addr<CoordinatorActor>, &Arc<dyn Clock>),
 ) -> StartedTasks {
     let mut started = StartedTasks { entries: Vec::new(), sources: Vec::new() };
     for (spec, work) in specs {
         let arbiter = engine.worker(place, spec.instance);
         let path = ActorPath::new(query, &spec.name, spec.instance);
         let name = path.to_string();
-        let context = TaskContext { id: spec.id, path, coordinator: coordinator.clone(), io: engine.io().clone() };
+        let (coordinator, clock) = (coordinator.clone(), Arc::clone(clock));
+        let context = TaskContext { id: spec.id, path, coordinator, io: engine.io().clone(), clock };
         let address: TaskAddress = match work {
             Work::Source(task) => {
                 let actor = SourceActor::start_in_arbiter(arbiter, move |_| TaskActor::new(task, context));

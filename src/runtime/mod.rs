@@ -27,6 +27,7 @@ mod io_pool;
 mod late_rows;
 mod launch;
 mod listeners;
+mod memory;
 mod post;
 mod query_state;
 mod recovery;

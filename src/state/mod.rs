@@ -2,6 +2,8 @@
 //!
 //! Owns: the form in which state leaves and re-enters an operator. Does not own: where it is kept (`checkpoint`).
 
+mod cold;
+mod index;
 mod keys;
 
 use arrow::datatypes::Schema;
@@ -9,6 +11,7 @@ use arrow::record_batch::RecordBatch;
 
 use crate::error::{Error, Result};
 
+pub use cold::{ColdStore, MapStore, StateBudget};
 pub(crate) use keys::{KeyTable, spread};
 
 /// The changes of one operator instance since its last snapshot.

@@ -13,6 +13,8 @@
 
 mod local;
 mod memory;
+#[cfg(feature = "spill")]
+mod spill;
 
 #[cfg(feature = "object-store")]
 pub mod object;
@@ -25,6 +27,8 @@ use crate::error::{Error, Result};
 
 pub use local::LocalStore;
 pub use memory::MemoryStore;
+#[cfg(feature = "spill")]
+pub(crate) use spill::SpillFile;
 
 /// What became of a [`create`](CheckpointStore::create).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

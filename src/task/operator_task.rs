@@ -64,6 +64,18 @@ impl OperatorTask {
         self.operator.state_identity()
     }
 
+    /// Whether rows of the operator's state can leave memory.
+    #[cfg(feature = "spill")]
+    pub(crate) fn can_leave_memory(&self) -> bool {
+        self.operator.can_leave_memory()
+    }
+
+    /// What the operator may hold, before any state comes back.
+    #[cfg(feature = "spill")]
+    pub(crate) fn limit_memory(&mut self, budget: crate::state::StateBudget) -> Result<()> {
+        self.operator.limit_memory(budget)
+    }
+
     /// State of an earlier run, before the first epoch.
     pub(crate) fn restore(&mut self, part: StatePart) -> Result<()> {
         self.operator.restore(part)

@@ -17,6 +17,7 @@
 //! | `joins` | joins of streams: pairs, rows that stay alone, state, late rows |
 //! | `windows_static` | windows of event time and sessions of rows over static tables |
 //! | `topologies` | graphs by hand, their errors and drawings |
+//! | `memory_limit` | what a query with a limit reads at a time and holds |
 //! | `resources` | idle queries use no CPU; a slow sink holds a fast source back |
 //! | `plans` | one source twice, columns nobody reads, names twice, views of views |
 //! | `layering` | which module may name what |
@@ -32,6 +33,8 @@ mod expressions;
 mod files;
 mod joins;
 mod layering;
+#[cfg(feature = "spill")]
+mod memory_limit;
 mod plans;
 mod queries;
 mod refusals;

@@ -204,7 +204,6 @@ fn what_is_not_there_yet_says_so() {
     let session = session(2);
     let lines = text_stream(&session).to_df();
     assert_says(&refused(&lines.observe("n", [count("*")]), OutputMode::Append), &["not supported on streams yet"]);
-    assert_says(&message(session.set_config("millstream.memory.limit", "1g")), &["memory.limit", "not supported yet"]);
 }
 
 #[test]

@@ -31,6 +31,32 @@ fn words_of_a_socket_are_counted_until_the_peer_closes() {
 }
 
 #[test]
+fn progress_tells_how_long_lines_took_from_the_socket_to_the_sink() {
+    let (port, accepted) = listen();
+    let session = session(2);
+    let lines = session.read_stream().format("socket").option("host", "127.0.0.1").option("port", port).load();
+    let counts = words(&lines).group_by(["word"]).count();
+    let writer = counts.write_stream().format("memory").query_name("counts").output_mode(OutputMode::Update);
+    let query = writer.trigger(Trigger::continuous("1 hour")).start().unwrap();
+    let mut peer = accepted.join().unwrap();
+    peer.write_all(b"to be or\nnot to be\n").unwrap();
+    drop(peer);
+    query.await_termination().unwrap();
+    let progress = query.recent_progress();
+    let measured: Vec<_> = progress.iter().filter_map(|progress| progress.latency_ms).collect();
+    let last = measured.last().unwrap();
+    assert!(last.min <= last.p50 && last.p50 <= last.p99 && last.p99 <= last.max, "{last:?}");
+    assert!(progress.iter().any(|progress| progress.json().contains("\"latencyMs\":{\"rows\":")), "{progress:?}");
+    // A source that does not know when its rows came is not measured.
+    let memory = text_stream(&session);
+    let query = into_memory(&words(&memory.to_df()).group_by("word").count(), "others", OutputMode::Update);
+    memory.add_rows([strings(&["a b"])]).unwrap();
+    query.process_all_available().unwrap();
+    assert!(query.last_progress().unwrap().latency_ms.is_none());
+    query.stop().unwrap();
+}
+
+#[test]
 fn complete_mode_shows_the_whole_table_after_each_line() {
     let session = session(2);
     let lines = text_stream(&session);

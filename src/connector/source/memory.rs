@@ -141,6 +141,19 @@ impl MemoryStreamCore {
         offset_of(lock(&self.shared.state).adds.len())
     }
 
+    /// The last of the adds after `from` up to `end` that have about `most` bytes together; at least the first.
+    fn add_within(&self, from: i64, end: i64, most: u64) -> i64 {
+        let state = lock(&self.shared.state);
+        let (first, after) = (usize::try_from(from + 1).unwrap_or(0), usize::try_from(end + 1).unwrap_or(0));
+        let mut bytes = 0;
+        let adds = state.adds.get(first..after).unwrap_or_default();
+        let full = adds.iter().position(|add| {
+            bytes += add.get_array_memory_size() as u64;
+            bytes >= most
+        });
+        full.map_or(end, |place| offset_of(first + place + 1))
+    }
+
     fn description(&self) -> String {
         let names: Vec<&str> = self.shared.schema.fields().iter().map(|field| field.name().as_str()).collect();
         format!("MemoryStream[{}]", names.join(", "))
@@ -260,11 +273,15 @@ impl Source for MemorySource {
         Ok(self.offset(-1))
     }
 
-    fn latest(&mut self, from: &Offset, _: ReadLimit) -> Result<Offset> {
+    fn latest(&mut self, from: &Offset, limit: ReadLimit) -> Result<Offset> {
         let add = self.add_of(from)?;
         let last = self.core.last();
         self.check(add.unwrap_or(-1), last)?;
         let end = self.fixed_end.map_or(last, |end| last.min(end));
+        let end = match limit {
+            ReadLimit::Bytes(bytes) => self.core.add_within(add.unwrap_or(-1), end, bytes),
+            ReadLimit::All | ReadLimit::Options => end,
+        };
         match add {
             // Nothing has come in this stream yet: the query stays where the earlier one left it.
             None if end < 0 => Ok(from.clone()),
@@ -305,6 +322,10 @@ impl Source for MemorySource {
 
     fn replays(&self) -> bool {
         !self.is_kept_in_part()
+    }
+
+    fn never_blocks(&self) -> bool {
+        true
     }
 
     fn subscribe(&mut self, waker: SourceWaker) {

@@ -127,6 +127,18 @@ struct RateSource {
 }
 
 impl RateSource {
+    /// The last of the seconds after `from` up to `end` whose rows have about `most` bytes together; at least the first.
+    fn second_within(&self, from: i64, end: i64, most: u64) -> Result<i64> {
+        let first = self.rate.rows_until(from)?;
+        let rows = i64::try_from(most / ROW_BYTES).unwrap_or(i64::MAX);
+        let (mut low, mut high) = (from + 1, end.max(from + 1));
+        while low < high {
+            let middle = low + (high - low + 1) / 2;
+            if self.rate.rows_until(middle)? - first <= rows { low = middle } else { high = middle - 1 }
+        }
+        Ok(low)
+    }
+
     fn now_ms(&self) -> i64 {
         self.clock.now_micros().div_euclid(1000)
     }
@@ -147,10 +159,14 @@ impl Source for RateSource {
         Ok(first.to_offset())
     }
 
-    fn latest(&mut self, from: &Offset, _: ReadLimit) -> Result<Offset> {
+    fn latest(&mut self, from: &Offset, limit: ReadLimit) -> Result<Offset> {
         let from = RateOffset::parse(from)?;
         let now = (self.now_ms() - from.start_ms).div_euclid(1000);
         let end = self.fixed_end.map_or(now, |end| now.min(end));
+        let end = match limit {
+            ReadLimit::Bytes(bytes) => end.min(self.second_within(from.seconds, end, bytes)?),
+            ReadLimit::All | ReadLimit::Options => end,
+        };
         let latest = RateOffset { seconds: end.max(from.seconds), ..from };
         self.last = Some(latest);
         Ok(latest.to_offset())
@@ -244,6 +260,9 @@ where
 
 /// The numbers of one batch.
 const BATCH_STEP: i64 = 8192;
+
+/// A time and a number.
+const ROW_BYTES: u64 = 16;
 
 struct NumberReader<F> {
     values: Range<i64>,

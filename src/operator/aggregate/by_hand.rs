@@ -14,7 +14,7 @@ use super::{AggregateCall, AggregateSpec, NativeFunction};
 use crate::error::{Error, Result, suggestion};
 use crate::operator::{
     Barrier, Batch, EpochTime, Expression, ExpressionRef, Flow, Operator, OperatorContext, OperatorStats, Output,
-    StateDelta, StatePart, Watermark,
+    StateBudget, StateDelta, StatePart, Watermark,
 };
 use crate::protocol::OutputMode;
 
@@ -126,6 +126,14 @@ impl Operator for CountBy {
 
     fn restore(&mut self, part: StatePart) -> Result<()> {
         self.counts()?.restore(part)
+    }
+
+    fn can_leave_memory(&self) -> bool {
+        self.counts.as_ref().is_some_and(Operator::can_leave_memory)
+    }
+
+    fn limit_memory(&mut self, budget: StateBudget) -> Result<()> {
+        self.counts()?.limit_memory(budget)
     }
 
     fn save_all(&mut self) -> bool {

@@ -21,13 +21,15 @@
 use arrow::datatypes::SchemaRef;
 
 use super::AggregateSpec;
+use super::cold::ColdGroups;
 use super::groups::{Running, identity};
 use super::partial::{describe, one_input};
 use super::results::{ResultTables, Shown};
 use super::slots::SlottedRows;
 use crate::error::{Error, Result};
 use crate::operator::{
-    Barrier, Batch, EpochTime, Flow, Operator, OperatorContext, OperatorStats, Output, StateDelta, StatePart, Watermark,
+    Barrier, Batch, EpochTime, Flow, Operator, OperatorContext, OperatorStats, Output, StateBudget, StateDelta,
+    StatePart, Watermark,
 };
 use crate::protocol::OutputMode;
 use crate::state::columns_text;
@@ -163,7 +165,15 @@ impl Operator for FinalAggregate {
     fn restore(&mut self, part: StatePart) -> Result<()> {
         part.check("an aggregation", &self.state_schema, "keys and aggregates")?;
         let spec = &self.spec;
-        self.running.get_or_make(|| Ok(ResultTables::new(spec.clone())))?.restore(part);
+        self.running.get_or_make(|| Ok(ResultTables::new(spec.clone())))?.restore(part)
+    }
+
+    fn can_leave_memory(&self) -> bool {
+        ColdGroups::can_hold(&self.spec)
+    }
+
+    fn limit_memory(&mut self, budget: StateBudget) -> Result<()> {
+        self.running()?.limit_memory(budget);
         Ok(())
     }
 

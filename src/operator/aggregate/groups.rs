@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use arrow::array::ArrayRef;
+use arrow::buffer::Buffer;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -14,8 +15,8 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use super::slots::InputRows;
 use super::{Accumulator, AggregateSpec};
 use crate::error::{Error, Result};
-use crate::operator::Batch;
-use crate::operator::identity;
+use crate::operator::explode::PieceKeys;
+use crate::operator::{Batch, identity};
 use crate::protocol::key_group::hash_rows_into;
 use crate::state::KeyTable;
 use crate::types::type_name;
@@ -91,19 +92,46 @@ impl GroupTable {
         &self.groups
     }
 
-    /// Takes input rows: their keys as laid out between the halves, and the arguments of each call.
-    pub(super) fn update(&mut self, rows: &InputRows) -> Result<()> {
+    /// Takes input rows: their keys as laid out between the halves, and the arguments of each call. `fetch` is called before, with the
+    /// number of the first group that is new.
+    pub(super) fn update(
+        &mut self,
+        rows: &InputRows,
+        fetch: impl FnOnce(&mut Self, usize) -> Result<()>,
+    ) -> Result<()> {
+        let known = self.len();
         self.intern(&rows.keys, rows.count, None)?;
+        fetch(self, known)?;
         for (accumulator, arguments) in self.accumulators.iter_mut().zip(&rows.arguments) {
             accumulator.update(arguments, &self.groups)?;
         }
         Ok(())
     }
 
-    /// Takes keys and partial states: the leading columns of the partial schema.
-    pub(super) fn merge(&mut self, columns: &[ArrayRef], rows: usize, hashes: Option<&[u64]>) -> Result<()> {
+    /// Counts pieces of text that are the only key: calls without arguments take them as rows.
+    pub(super) fn count_pieces(&mut self, pieces: &PieceKeys, buffers: &[Buffer]) -> Result<()> {
+        self.keys.intern_pieces(&pieces.views, buffers, &pieces.hashes, &mut self.groups)?;
+        let groups = self.keys.len();
+        for accumulator in &mut self.accumulators {
+            accumulator.grow(groups);
+            accumulator.update(&[], &self.groups)?;
+        }
+        Ok(())
+    }
+
+    /// Takes keys and partial states: the leading columns of the partial schema. `fetch` is called before the states are merged, with the
+    /// number of the first group that is new.
+    pub(super) fn merge(
+        &mut self,
+        columns: &[ArrayRef],
+        rows: usize,
+        hashes: Option<&[u64]>,
+        fetch: impl FnOnce(&mut Self, usize) -> Result<()>,
+    ) -> Result<()> {
+        let known = self.len();
         let (keys, states) = self.split(columns)?;
         self.intern(keys, rows, hashes)?;
+        fetch(self, known)?;
         let groups = std::mem::take(&mut self.groups);
         let merged = self.merge_states(states, &groups);
         self.groups = groups;
@@ -183,6 +211,12 @@ impl fmt::Debug for GroupTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GroupTable").field("groups", &self.len()).finish_non_exhaustive()
     }
+}
+
+/// All groups are in memory, nothing has to be fetched.
+#[expect(clippy::unnecessary_wraps, reason = "the signature of what fetches")]
+pub(super) fn nothing_to_fetch(_: &mut GroupTable, _: usize) -> Result<()> {
+    Ok(())
 }
 
 /// What an aggregation computes, as it is told in a checkpoint: the keys, then each call with its arguments and the type of

@@ -9,6 +9,7 @@
 
 mod by_hand;
 mod call;
+mod cold;
 mod finalize;
 mod groups;
 mod native;

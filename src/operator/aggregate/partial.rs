@@ -7,6 +7,9 @@
 //! |----------|-------------------------------------------|-----------------------------|----------------------------------|
 //! | any rows | keys, then the state columns of each call | none: all is out by barrier | dropped, if the time is watermarked |
 //!
+//! Counts of the pieces of a text need no rows in between: the half cuts the texts itself and finds the group of each piece by a view
+//! onto it, so that no column of pieces is made.
+//!
 //! Output batches carry the key hashes. A key comes out several times in an epoch that has more than [`FLUSH_GROUPS`]
 //! keys or hardly repeats any; the other half merges them. How keys that are times are laid out stands in `slots`.
 
@@ -16,9 +19,10 @@ use std::collections::{BTreeMap, VecDeque};
 use arrow::datatypes::SchemaRef;
 
 use super::AggregateSpec;
-use super::groups::{Coalescer, GroupTable, Running, group_range, records};
-use super::slots::SlottedRows;
+use super::groups::{Coalescer, GroupTable, Running, group_range, nothing_to_fetch, records};
+use super::slots::{NEVER, SlottedRows};
 use crate::error::{Error, Result};
+use crate::operator::explode::{PieceKeys, TextPieces, Words};
 use crate::operator::{
     Balance, Barrier, Batch, EpochTime, Flow, Operator, OperatorContext, OperatorStats, Output, Watermark,
 };
@@ -38,6 +42,8 @@ const SPARE_TABLES: usize = 64;
 pub struct PartialAggregate {
     spec: AggregateSpec,
     schema: SchemaRef,
+    /// Set if the rows are texts, whose pieces are the key.
+    pieces: Option<TextPieces>,
     time: EpochTime,
     running: Running<Groups>,
 }
@@ -56,13 +62,23 @@ struct Groups {
     flushing: VecDeque<(i64, GroupTable, usize)>,
     small: Coalescer,
     balance: Balance,
+    /// A batch of texts that is not cut to its end.
+    cutting: Option<Words>,
+    keys: PieceKeys,
 }
 
 impl PartialAggregate {
     /// The partial half of `spec`.
     pub fn new(spec: AggregateSpec) -> Self {
         let schema = spec.partial_schema();
-        Self { spec, schema, time: EpochTime::default(), running: Running::default() }
+        Self { spec, schema, pieces: None, time: EpochTime::default(), running: Running::default() }
+    }
+
+    /// The partial half of a count of the pieces of a text column: `explode(split(…))`, a group by that alone, and calls without
+    /// arguments, in one step. `spec.keys` is not evaluated.
+    pub(crate) fn of_pieces(spec: AggregateSpec, column: usize, separator: &str) -> Self {
+        let pieces = spec.key_fields.first().map(|key| TextPieces::new(column, separator, key.clone()));
+        Self { pieces, ..Self::new(spec) }
     }
 
     fn running(&mut self) -> Result<&mut Groups> {
@@ -86,13 +102,35 @@ impl Groups {
                 }
             };
             let before = table.len();
-            table.update(&rows)?;
+            table.update(&rows, nothing_to_fetch)?;
             self.count += table.len() - before;
         }
         self.rows += input.count();
         self.balance.absorbed += input.count() as u64;
         self.balance.made += input.copies;
         Ok(())
+    }
+
+    /// Counts the pieces of the batch at hand until the groups have to be put out; answers whether it is cut to its end.
+    fn count_pieces(&mut self, spec: &AggregateSpec) -> Result<bool> {
+        while let Some(words) = &mut self.cutting {
+            words.next_keys(&mut self.keys)?;
+            if self.keys.views.is_empty() {
+                self.cutting = None;
+                break;
+            }
+            let table = match self.tables.entry(NEVER) {
+                Entry::Occupied(table) => table.into_mut(),
+                Entry::Vacant(place) => place.insert(self.spare.pop().map_or_else(|| GroupTable::new(spec), Ok)?),
+            };
+            table.count_pieces(&self.keys, words.buffers())?;
+            self.count = table.len();
+            self.rows += self.keys.views.len();
+            if self.is_due() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn is_due(&self) -> bool {
@@ -164,7 +202,8 @@ impl Operator for PartialAggregate {
     }
 
     fn describe(&self) -> String {
-        format!("partial {}", describe(&self.spec))
+        let pieces = self.pieces.as_ref().map(|pieces| format!("{}, ", pieces.describe())).unwrap_or_default();
+        format!("{pieces}partial {}", describe(&self.spec))
     }
 
     fn open(&mut self, _: &OperatorContext) -> Result<()> {
@@ -178,6 +217,13 @@ impl Operator for PartialAggregate {
     }
 
     fn on_batch(&mut self, _: usize, batch: Batch, output: &mut Output) -> Result<Flow> {
+        if let Some(pieces) = &self.pieces {
+            let words = pieces.start(&batch.records)?;
+            let groups = self.running()?;
+            groups.balance.absorbed += batch.rows() as u64;
+            groups.cutting = Some(words);
+            return self.resume(output);
+        }
         let input = SlottedRows::evaluate(&self.spec, &batch.records, self.time, output)?;
         let spec = &self.spec;
         let groups = self.running.get_or_make(|| Ok(Groups::default()))?;
@@ -190,7 +236,16 @@ impl Operator for PartialAggregate {
     }
 
     fn resume(&mut self, output: &mut Output) -> Result<Flow> {
-        self.flush(output)
+        loop {
+            if self.flush(output)? == Flow::More {
+                return Ok(Flow::More);
+            }
+            let groups = self.running.get_or_make(|| Ok(Groups::default()))?;
+            if groups.count_pieces(&self.spec)? {
+                return Ok(Flow::Done);
+            }
+            groups.start_flush();
+        }
     }
 
     fn on_barrier(&mut self, _: &Barrier, output: &mut Output) -> Result<Flow> {
@@ -203,7 +258,7 @@ impl Operator for PartialAggregate {
     }
 
     fn dropped_columns(&self, inputs: &[SchemaRef]) -> Option<SchemaRef> {
-        inputs.first().cloned()
+        inputs.first().filter(|_| self.pieces.is_none()).cloned()
     }
 
     fn take_stats(&mut self) -> OperatorStats {

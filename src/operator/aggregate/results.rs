@@ -1,7 +1,12 @@
 //! The result table of an aggregation: groups by slot, and what has yet to be said about them.
 //!
-//! Owns: which groups an epoch touched, which are not yet in a snapshot, showing and freeing them. Does not own: what an output
-//! mode shows (`finalize`), what a slot is (`slots`).
+//! Owns: which groups an epoch touched, which are not yet in a snapshot, showing and freeing them, which groups leave memory. Does not
+//! own: what an output mode shows (`finalize`), what a slot is (`slots`), how groups are kept elsewhere (`cold`).
+//!
+//! With a budget, groups leave memory behind a snapshot that has them all, the oldest slots first, until half of the budget is free.
+//! What is outside stays there when a group is touched again: its states are fetched before anything is added to them, and the group in
+//! memory is the newer one. So reading writes nothing. Where a whole slot is shown or saved, its groups in memory are written over
+//! what is outside first, and then it is read from there, page by page.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -12,11 +17,12 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 
 use super::AggregateSpec;
-use super::groups::{BATCH_ROWS, Coalescer, GroupSet, GroupTable, group_range, records};
+use super::cold::{ColdGroups, Cursor, Page};
+use super::groups::{BATCH_ROWS, Coalescer, GroupSet, GroupTable, group_range, nothing_to_fetch, records};
 use super::partial::states;
 use super::slots::{NEVER, SlottedColumns, SlottedRows, TimeKind, micros_of};
 use crate::error::Result;
-use crate::operator::{Balance, Batch, Flow, OperatorStats, Output, StateDelta, StatePart};
+use crate::operator::{Balance, Batch, Flow, OperatorStats, Output, StateBudget, StateDelta, StatePart};
 
 /// Which groups an epoch shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +49,10 @@ pub(super) struct ResultTables {
     balance: Balance,
     /// State that came back and is not yet in the tables.
     restored: Vec<StatePart>,
+    /// Groups outside memory, if there is a budget.
+    cold: Option<ColdGroups>,
+    /// Whether groups outside memory are not in a snapshot either.
+    saves_cold: bool,
 }
 
 /// Groups to show, from the `next` one on.
@@ -53,6 +63,8 @@ struct Showing {
     leaving: Option<ResultTable>,
     shown: Shown,
     next: usize,
+    /// Of a slot that is read from outside, how far.
+    pages: Option<Cursor>,
 }
 
 impl ResultTables {
@@ -68,7 +80,14 @@ impl ResultTables {
             removed_rows: 0,
             balance: Balance::default(),
             restored: Vec::new(),
+            cold: None,
+            saves_cold: false,
         }
+    }
+
+    /// Holds no more than this between epochs, as far as groups can leave memory.
+    pub(super) fn limit_memory(&mut self, budget: StateBudget) {
+        self.cold = ColdGroups::new(&self.spec, budget);
     }
 
     /// Takes partial states.
@@ -80,7 +99,10 @@ impl ResultTables {
         for (slot, range) in segments {
             let columns: Vec<_> = columns.iter().map(|column| column.slice(range.start, range.len())).collect();
             let hashes = hashes.as_deref().map(|hashes| &hashes[range.clone()]);
-            self.slot(slot)?.merge(&columns, range.len(), hashes)?;
+            let (table, cold) = self.slot(slot)?;
+            let ResultTable { table: groups, outside, .. } = table;
+            groups.merge(&columns, range.len(), hashes, |groups, known| outside.fetch(cold, slot, groups, known))?;
+            table.touch();
         }
         Ok(())
     }
@@ -97,8 +119,9 @@ impl ResultTables {
         self.balance.absorbed += input.count() as u64;
         self.balance.made += input.copies;
         for (slot, rows) in input.segments() {
-            let table = self.slot(slot)?;
-            table.table.update(&rows)?;
+            let (table, cold) = self.slot(slot)?;
+            let ResultTable { table: groups, outside, .. } = table;
+            groups.update(&rows, |groups, known| outside.fetch(cold, slot, groups, known))?;
             table.touch();
         }
         Ok(())
@@ -106,20 +129,21 @@ impl ResultTables {
 
     /// Makes the one group of an aggregation without keys.
     pub(super) fn touch_global(&mut self) -> Result<()> {
-        let table = self.slot(NEVER)?;
+        let (table, _) = self.slot(NEVER)?;
         table.table.intern(&[], 1, None)?;
         table.touch();
         Ok(())
     }
 
-    /// The table of a slot, which is about to be touched.
-    fn slot(&mut self, slot: i64) -> Result<&mut ResultTable> {
+    /// The table of a slot, which is about to be touched, and what is outside memory.
+    fn slot(&mut self, slot: i64) -> Result<(&mut ResultTable, &mut Option<ColdGroups>)> {
         self.touched.insert(slot);
         self.unsaved.insert(slot);
-        match self.slots.entry(slot) {
-            Entry::Occupied(table) => Ok(table.into_mut()),
-            Entry::Vacant(place) => Ok(place.insert(ResultTable::new(&self.spec)?)),
-        }
+        let table = match self.slots.entry(slot) {
+            Entry::Occupied(table) => table.into_mut(),
+            Entry::Vacant(place) => place.insert(ResultTable::new(&self.spec)?),
+        };
+        Ok((table, &mut self.cold))
     }
 
     /// Frees what is final, and begins to show `leaving` of that and `staying` of the rest.
@@ -128,10 +152,10 @@ impl ResultTables {
         let count = |slot: &i64| self.slots.get(slot).map_or(0, |table| table.touched.list().len() as u64);
         self.updated_rows += touched.iter().map(count).sum::<u64>();
         for (slot, table) in self.take_final(final_until)? {
-            self.removed_rows += table.table.len() as u64;
-            self.showing.push_back(Showing { slot, leaving: Some(table), shown: leaving, next: 0 });
+            self.removed_rows += table.rows();
+            self.showing.push_back(Showing { slot, leaving: Some(table), shown: leaving, next: 0, pages: None });
         }
-        let stays = |slot: &i64| Showing { slot: *slot, leaving: None, shown: staying, next: 0 };
+        let stays = |slot: &i64| Showing { slot: *slot, leaving: None, shown: staying, next: 0, pages: None };
         match staying {
             // Nothing is shown of them, but the touched ones are to be noted as dealt with.
             Shown::Nothing | Shown::Touched => self.showing.extend(touched.iter().map(stays)),
@@ -159,6 +183,10 @@ impl ResultTables {
     /// Of plain times, the slot that `until` is in may be final in part.
     fn take_part_of_slot(&mut self, until: i64) -> Result<Option<(i64, ResultTable)>> {
         let Some((&slot, table)) = self.slots.range_mut(..NEVER).next() else { return Ok(None) };
+        if let (Some(cold), true) = (&mut self.cold, table.outside.rows > 0) {
+            // A minute of groups: they are judged one by one, in memory.
+            table.take_back(cold, slot)?;
+        }
         let Some((ended, rest)) = table.split(&self.spec, until)? else { return Ok(None) };
         if rest.table.len() == 0 {
             self.slots.remove(&slot);
@@ -171,7 +199,17 @@ impl ResultTables {
 
     /// Frees, without a word, groups that were final before.
     pub(super) fn forget_until(&mut self, until: i64) -> Result<()> {
-        self.take_final(Some(until)).map(|_| ())
+        for (slot, table) in self.take_final(Some(until))? {
+            self.forget_outside(slot, &table)?;
+        }
+        Ok(())
+    }
+
+    fn forget_outside(&mut self, slot: i64, table: &ResultTable) -> Result<()> {
+        match &mut self.cold {
+            Some(cold) if table.outside.rows > 0 => cold.forget(slot),
+            _ => Ok(()),
+        }
     }
 
     /// Puts out what [`end_epoch`](Self::end_epoch) began to show.
@@ -186,10 +224,13 @@ impl ResultTables {
                 let full = self.small.push(records, None)?;
                 self.put_out(full, output);
             }
-            if showing.leaving.is_none()
-                && let Some(table) = self.slots.get_mut(&showing.slot)
-            {
-                table.touched.clear();
+            match &showing.leaving {
+                Some(table) => self.forget_outside(showing.slot, table)?,
+                None => {
+                    if let Some(table) = self.slots.get_mut(&showing.slot) {
+                        table.touched.clear();
+                    }
+                }
             }
         }
         let rest = self.small.finish()?;
@@ -203,6 +244,14 @@ impl ResultTables {
             None => self.slots.get_mut(&showing.slot),
         };
         let Some(table) = table else { return Ok(None) };
+        if let (Some(cold), Shown::All, true) = (&mut self.cold, showing.shown, table.outside.rows > 0) {
+            let pages = match showing.pages.take() {
+                Some(pages) => pages,
+                None => table.write_over(cold, showing.slot)?,
+            };
+            let page = cold.page(showing.pages.insert(pages))?;
+            return page.map(|page| self.shown_page(page, showing.slot, schema)).transpose();
+        }
         let groups = table.shown_from(showing.shown, showing.next);
         if groups.is_empty() {
             return Ok(None);
@@ -211,6 +260,16 @@ impl ResultTables {
         let mut columns = self.spec.key_columns(table.table.keys(&groups)?, showing.slot, groups.len())?;
         columns.extend(table.table.results(&groups)?);
         records(schema, columns, groups.len()).map(Some)
+    }
+
+    /// The rows to show of groups outside memory.
+    fn shown_page(&self, page: Page, slot: i64, schema: &SchemaRef) -> Result<RecordBatch> {
+        let (mut groups, rows) = (GroupTable::new(&self.spec)?, page.hashes.len());
+        groups.merge(&page.columns, rows, Some(&page.hashes), nothing_to_fetch)?;
+        let all = group_range(0, rows);
+        let mut columns = self.spec.key_columns(groups.keys(&all)?, slot, rows)?;
+        columns.extend(groups.results(&all)?);
+        records(schema, columns, rows)
     }
 
     fn put_out(&mut self, batch: Option<Batch>, output: &mut Output) {
@@ -222,12 +281,42 @@ impl ResultTables {
 
     pub(super) fn snapshot(&mut self, schema: &SchemaRef) -> Result<StateDelta> {
         let mut changed = Vec::new();
+        let saves_cold = std::mem::take(&mut self.saves_cold);
         for slot in std::mem::take(&mut self.unsaved) {
-            if let Some(table) = self.slots.get_mut(&slot) {
-                table.snapshot(&self.spec, schema, slot, &mut changed)?;
+            let Some(table) = self.slots.get_mut(&slot) else { continue };
+            match &mut self.cold {
+                Some(cold) if saves_cold && table.outside.rows > 0 => {
+                    let mut pages = table.write_over(cold, slot)?;
+                    while let Some(Page { mut columns, hashes }) = cold.page(&mut pages)? {
+                        columns.extend(self.spec.slot_column(slot, hashes.len()));
+                        changed.push((records(schema, columns, hashes.len())?, hashes));
+                    }
+                    table.unsaved.clear();
+                }
+                _ => table.snapshot(&self.spec, schema, slot, &mut changed)?,
             }
         }
+        self.leave_memory()?;
         Ok(StateDelta { changed })
+    }
+
+    /// Lets groups go until half of the budget is free, if they are over it. All of them are in a snapshot.
+    fn leave_memory(&mut self) -> Result<()> {
+        let Some(cold) = &mut self.cold else { return Ok(()) };
+        let mut bytes: usize = self.slots.values().map(ResultTable::bytes).sum();
+        if bytes <= cold.budget {
+            return Ok(());
+        }
+        for (slot, table) in &mut self.slots {
+            if bytes <= cold.budget / 2 {
+                break;
+            }
+            bytes -= table.bytes();
+            table.write_over(cold, *slot)?;
+            let outside = Outside { newer: 0, ..table.outside };
+            *table = ResultTable { outside, ..ResultTable::new(&self.spec)? };
+        }
+        Ok(())
     }
 
     /// From now on no snapshot holds any group.
@@ -236,11 +325,41 @@ impl ResultTables {
             self.unsaved.insert(*slot);
             table.save_all();
         }
+        self.saves_cold = true;
     }
 
-    /// Takes state back; it is put into the tables with the next use.
-    pub(super) fn restore(&mut self, part: StatePart) {
+    /// Takes state back; it is put into the tables with the next use, or outside memory if it is too much.
+    ///
+    /// # Errors
+    /// When it cannot be kept outside.
+    pub(super) fn restore(&mut self, part: StatePart) -> Result<()> {
         self.restored.push(part);
+        let bytes: usize = self.restored.iter().map(|part| part.rows.get_array_memory_size()).sum();
+        let is_too_much = self.cold.as_ref().is_some_and(|cold| bytes > cold.budget);
+        if is_too_much || self.slots.values().any(|table| table.outside.rows > 0) {
+            return std::mem::take(&mut self.restored).into_iter().try_for_each(|part| self.restore_outside(part));
+        }
+        Ok(())
+    }
+
+    /// Rows that come later take the place of those of the same key.
+    fn restore_outside(&mut self, part: StatePart) -> Result<()> {
+        let (rows, keys) = (part.rows.num_rows(), self.spec.inner_key_fields().len());
+        let SlottedColumns { columns, hashes, segments } = self.split(part.rows.columns(), Some(&part.hashes), rows)?;
+        let hashes = hashes.unwrap_or_default();
+        let states = columns.len() - keys - usize::from(self.spec.slot_field().is_some());
+        for (slot, range) in segments {
+            let columns: Vec<_> = columns.iter().map(|column| column.slice(range.start, range.len())).collect();
+            let table = match self.slots.entry(slot) {
+                Entry::Occupied(table) => table.into_mut(),
+                Entry::Vacant(place) => place.insert(ResultTable::new(&self.spec)?),
+            };
+            if let Some(cold) = &mut self.cold {
+                let (keys, states) = columns[..keys + states].split_at(keys);
+                table.outside.rows += cold.put(slot, keys, states, &hashes[range])?;
+            }
+        }
+        Ok(())
     }
 
     /// Puts restored state into the tables, all at once: of a key that came several times the last row counts.
@@ -270,7 +389,8 @@ impl ResultTables {
 
     pub(super) fn take_stats(&mut self) -> OperatorStats {
         OperatorStats {
-            state_rows: Some(self.slots.values().map(|table| table.table.len() as u64).sum()),
+            state_rows: Some(self.slots.values().map(ResultTable::rows).sum()),
+            rows_outside: self.cold.as_ref().map(|_| self.slots.values().map(|table| table.outside.rows).sum()),
             state_bytes: self.slots.values().map(|table| table.bytes() as u64).sum(),
             updated_rows: std::mem::take(&mut self.updated_rows),
             removed_rows: std::mem::take(&mut self.removed_rows),
@@ -288,17 +408,62 @@ struct ResultTable {
     touched: GroupSet,
     /// Groups touched since the last snapshot.
     unsaved: GroupSet,
+    outside: Outside,
+}
+
+/// How many groups of a slot are outside memory.
+#[derive(Debug, Clone, Copy, Default)]
+struct Outside {
+    rows: u64,
+    /// Of these, how many are in memory, too, where they are newer.
+    newer: u64,
+}
+
+impl Outside {
+    /// Merges what is outside into the groups from number `known` on.
+    fn fetch(&mut self, cold: &mut Option<ColdGroups>, slot: i64, groups: &mut GroupTable, known: usize) -> Result<()> {
+        if let (Some(cold), true) = (cold, self.rows > self.newer) {
+            self.newer += cold.fetch(slot, groups, known)?;
+        }
+        Ok(())
+    }
 }
 
 impl ResultTable {
     fn new(spec: &AggregateSpec) -> Result<Self> {
-        Ok(Self { table: GroupTable::new(spec)?, touched: GroupSet::default(), unsaved: GroupSet::default() })
+        let (touched, unsaved) = (GroupSet::default(), GroupSet::default());
+        Ok(Self { table: GroupTable::new(spec)?, touched, unsaved, outside: Outside::default() })
     }
 
-    fn merge(&mut self, columns: &[ArrayRef], rows: usize, hashes: Option<&[u64]>) -> Result<()> {
-        self.table.merge(columns, rows, hashes)?;
-        self.touch();
-        Ok(())
+    /// All groups, wherever they are.
+    fn rows(&self) -> u64 {
+        self.table.len() as u64 + self.outside.rows - self.outside.newer
+    }
+
+    /// Writes the groups in memory over what is outside, so that all of the slot is there; answers how to read it.
+    fn write_over(&mut self, cold: &mut ColdGroups, slot: i64) -> Result<Cursor> {
+        self.outside.rows += cold.put_all(slot, &mut self.table)?;
+        self.outside.newer = self.table.len() as u64;
+        Ok(ColdGroups::pages(slot))
+    }
+
+    /// Takes all of the slot into memory.
+    fn take_back(&mut self, cold: &mut ColdGroups, slot: i64) -> Result<()> {
+        let mut pages = ColdGroups::pages(slot);
+        while let Some(Page { columns, hashes }) = cold.page(&mut pages)? {
+            let known = self.table.len();
+            let (keys, states) = self.table.split(&columns)?;
+            self.table.intern(keys, hashes.len(), Some(&hashes))?;
+            // Groups that were in memory are the newer ones.
+            let is_new = |(_, group): &(usize, &u32)| **group as usize >= known;
+            let new = self.table.last_groups().iter().enumerate().filter(is_new);
+            let (rows, groups): (Vec<u32>, Vec<u32>) = new.map(|(row, group)| (row_number(row), *group)).unzip();
+            let rows = UInt32Array::from(rows);
+            let states = states.iter().map(|column| take(column, &rows, None)).collect::<Result<Vec<_>, _>>()?;
+            self.table.merge_states(&states, &groups)?;
+        }
+        self.outside = Outside::default();
+        cold.forget(slot)
     }
 
     fn touch(&mut self) {
@@ -345,7 +510,7 @@ impl ResultTable {
             next += groups.len();
             groups.retain(|group| is_wanted(*group));
             let (columns, hashes) = (self.table.states(&groups)?, self.table.hashes(&groups));
-            part.table.merge(&columns, groups.len(), Some(&hashes))?;
+            part.table.merge(&columns, groups.len(), Some(&hashes), nothing_to_fetch)?;
             for (old, &new) in groups.iter().zip(part.table.last_groups()) {
                 if self.touched.contains(*old) {
                     part.touched.insert(new);

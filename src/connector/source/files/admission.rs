@@ -35,6 +35,15 @@ impl Admission {
         }
     }
 
+    /// The same, and no more than so many bytes where that is less; a number of files stays what it is.
+    pub(super) fn within(self, limit: u64) -> Self {
+        match self {
+            Self::All => Self::Bytes(limit),
+            Self::Files(_) => self,
+            Self::Bytes(bytes) => Self::Bytes(bytes.min(limit)),
+        }
+    }
+
     /// Takes files from the front.
     pub(super) fn take(self, files: &mut VecDeque<ListedFile>) -> Vec<ListedFile> {
         let count = match self {

@@ -157,6 +157,7 @@ impl FilesSource {
         let admission = match limit {
             ReadLimit::All => Admission::All,
             ReadLimit::Options => self.options.admission,
+            ReadLimit::Bytes(bytes) => self.options.admission.within(bytes),
         };
         if self.has_fixed_end {
             return Ok(admission.take(&mut self.unread));

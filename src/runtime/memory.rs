@@ -1,0 +1,52 @@
+//! How a query's memory limit is shared out.
+//!
+//! Owns: who gets how much. Does not own: obeying it: sources read less at a time and rest (`coordinator`), channels hold less
+//! (`protocol::credit`), operators let rows go (`operator`).
+//!
+//! | share  | for                                                                                              |
+//! |--------|--------------------------------------------------------------------------------------------------|
+//! | 1 / 2  | state, between epochs, in equal parts for the instances of operators whose rows can leave memory   |
+//! | 1 / 8  | pages of the files where they go                                                                  |
+//! | 1 / 16 | what one epoch reads; as rows on their way and as groups it takes several times that              |
+//! | rest   | rows on their way, results, what a commit writes                                                  |
+
+use std::collections::BTreeMap;
+
+use crate::coordinator::MemoryLimit;
+use crate::error::Result;
+use crate::protocol::credit::Window;
+use crate::task::{OperatorTask, TaskId};
+
+/// A channel holds at least so many bytes of rows.
+const LEAST_WINDOW: u64 = 256 << 10;
+
+/// What a channel may hold.
+pub(super) fn window(limit: MemoryLimit) -> Window {
+    let usual = Window::default();
+    Window { bytes: usual.bytes.min((limit.bytes / 64).max(LEAST_WINDOW)), ..usual }
+}
+
+/// Gives operators whose rows can leave memory their share.
+///
+/// # Errors
+/// When there is no place for rows outside memory.
+#[cfg(feature = "spill")]
+pub(super) fn limit(limit: MemoryLimit, operators: &mut BTreeMap<TaskId, OperatorTask>) -> Result<()> {
+    use crate::state::StateBudget;
+    use crate::store::SpillFile;
+
+    let instances = operators.values().filter(|task| task.can_leave_memory()).count().max(1);
+    let share = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX) / instances;
+    for task in operators.values_mut().filter(|task| task.can_leave_memory()) {
+        let store = SpillFile::create(&std::env::temp_dir(), share(limit.bytes / 8))?;
+        task.limit_memory(StateBudget { bytes: share(limit.state_bytes()), store: Box::new(store) })?;
+    }
+    Ok(())
+}
+
+/// Without the feature `spill` all state stays in memory, and only the sources are slowed down.
+#[cfg(not(feature = "spill"))]
+#[expect(clippy::unnecessary_wraps, reason = "the same signature as with the feature")]
+pub(super) fn limit(_: MemoryLimit, _: &mut BTreeMap<TaskId, OperatorTask>) -> Result<()> {
+    Ok(())
+}
