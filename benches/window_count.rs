@@ -1,18 +1,21 @@
 //! Words counted in windows of event time: millstream beside a purpose-written two-thread loop, in the same run.
 //!
 //! Run:    cargo bench --bench window_count [-- --lines 4000000] [-- --small]
-//! Prints: lines a second of each, millstream's as a share of the loop's, groups, peak memory; fails when the results differ
+//! Prints: lines a second of each, millstream's as a share of the loop's, and as a share of its own with one commit an hour; groups, peak
+//!         memory, size of the checkpoint; fails when the results differ
 //!
 //! Input: lines `2021-10-01 09:30:00,w w w w` in 16 files, words by Zipf's law from 100,000, fixed seed. Times move on over a day
 //! and are up to eight minutes out of order. Windows of five minutes, watermark ten minutes, append mode: a window comes
 //! out when the watermark passes its end. Each file is an epoch. The loop reads the same files one after the other, counts each
-//! half on a thread of its own, merges, and gives out the windows that the same rule makes final. Runs alternate; medians are shown.
+//! half on a thread of its own, merges, and gives out the windows that the same rule makes final. millstream runs with
+//! `Trigger::continuous` and a commit a second in a directory on this machine's disk. Runs alternate; medians are shown.
 
 mod support;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use hashbrown::HashMap;
 use millstream::arrow::array::AsArray;
@@ -20,7 +23,7 @@ use millstream::arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use millstream::arrow::record_batch::RecordBatch;
 use millstream::prelude::*;
 use support::fields::{halves, seconds};
-use support::{DAY, START, Words, peak_memory_mb, report, rows_of, timed};
+use support::{Checksum, Collected, DAY, START, Words, compare, rows_of};
 
 const FILES: usize = 16;
 const WORDS_A_LINE: usize = 4;
@@ -28,31 +31,14 @@ const RUNS: usize = 3;
 const WINDOW: i64 = 300;
 const DELAY: i64 = 600;
 
-/// Window start in seconds and word, to count.
-type Counts = HashMap<(i64, Vec<u8>), i64>;
-
 fn main() {
     let lines = support::lines(20_000, 4_000_000);
     let directory = tempfile::tempdir().expect("a temporary directory");
-    generate(directory.path(), lines).expect("the input can be written");
-
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    let mut groups = 0;
-    for run in 0..RUNS {
-        let (expected, seconds) = timed(|| loop_on_two_threads(directory.path()));
-        theirs.push(seconds);
-        let before = peak_memory_mb();
-        let (found, seconds) = timed(|| millstream(directory.path()));
-        ours.push(seconds);
-        if let (0, Some(before), Some(after)) = (run, before, peak_memory_mb()) {
-            println!("peak memory: {before} MB after the loop, {after} MB after millstream, both with their results");
-        }
-        let (expected, found) = (expected.counts(), counts_of(found));
-        groups = found.len();
-        assert!(found == expected, "run {run}: the counts differ, {} and {} groups", found.len(), expected.len());
-    }
-    println!("{lines} lines, {groups} groups");
-    report(lines, ours, theirs);
+    let directory = directory.path();
+    generate(directory, lines).expect("the input can be written");
+    let of_loop = |closed: Closed| closed.checksum();
+    let millstream = |interval| millstream(directory, interval).expect("the query runs");
+    compare(RUNS, lines, (|| loop_on_two_threads(directory), of_loop), (millstream, checksum_of));
 }
 
 fn path(directory: &Path, file: usize) -> std::path::PathBuf {
@@ -98,10 +84,14 @@ impl Closed {
         self.counts.push(count);
     }
 
-    fn counts(self) -> Counts {
-        let begins = std::iter::once(0).chain(self.ends.iter().copied());
-        let words = begins.zip(&self.ends).map(|(begin, end)| self.words[begin..*end].to_vec());
-        self.starts.iter().copied().zip(words).zip(self.counts.iter().copied()).collect()
+    fn checksum(&self) -> Checksum {
+        let mut checksum = Checksum::default();
+        let mut begin = 0;
+        for (row, end) in self.ends.iter().enumerate() {
+            checksum.add(&[self.starts[row], self.counts[row]], &[&self.words[begin..*end]]);
+            begin = *end;
+        }
+        checksum
     }
 }
 
@@ -181,33 +171,29 @@ fn close(left: &mut Half, right: &mut Half, watermark: i64, closed: &mut Closed)
     }
 }
 
-fn millstream(directory: &Path) -> Vec<RecordBatch> {
-    let run = || -> Result<Vec<RecordBatch>> {
-        let session = Session::builder().build()?;
-        let lines =
-            session.read_stream().option("maxFilesPerTrigger", 1).text(directory.to_string_lossy().into_owned());
-        let parts = lines.select([split(col("value"), ",").alias("parts")]);
-        let timed = parts.select([
-            element_at(col("parts"), 1).cast("timestamp").alias("time"),
-            element_at(col("parts"), 2).alias("text"),
-        ]);
-        let words = timed.select((col("time"), explode(split(col("text"), " ")).alias("word")));
-        let counts = words.with_watermark("time", "10 minutes").group_by((window("time", "5 minutes"), "word")).count();
-        let batches = rows_of(&counts)?;
-        session.stop()?;
-        Ok(batches)
-    };
-    run().expect("the query runs")
+fn millstream(directory: &Path, interval: Duration) -> Result<Collected> {
+    let session = Session::builder().build()?;
+    let lines = session.read_stream().option("maxFilesPerTrigger", 1).text(directory.to_string_lossy().into_owned());
+    let parts = lines.select([split(col("value"), ",").alias("parts")]);
+    let timed = parts.select([
+        element_at(col("parts"), 1).cast("timestamp").alias("time"),
+        element_at(col("parts"), 2).alias("text"),
+    ]);
+    let words = timed.select((col("time"), explode(split(col("text"), " ")).alias("word")));
+    let counts = words.with_watermark("time", "10 minutes").group_by((window("time", "5 minutes"), "word")).count();
+    let rows = rows_of(&session, &counts, OutputMode::Append, interval)?;
+    session.stop()?;
+    Ok(rows)
 }
 
-fn counts_of(batches: Vec<RecordBatch>) -> Counts {
-    let mut counts = Counts::new();
+fn checksum_of(batches: &[RecordBatch]) -> Checksum {
+    let mut checksum = Checksum::default();
     for batch in batches {
         let starts = batch.column(0).as_struct().column(0).as_primitive::<TimestampMicrosecondType>().clone();
         let (words, times) = (batch.column(1).as_string::<i32>(), batch.column(2).as_primitive::<Int64Type>());
-        for ((start, word), times) in starts.values().iter().zip(words).zip(times.values()) {
-            counts.insert((start / 1_000_000, word.unwrap_or_default().as_bytes().to_vec()), *times);
+        for row in 0..batch.num_rows() {
+            checksum.add(&[starts.value(row) / 1_000_000, times.value(row)], &[words.value(row).as_bytes()]);
         }
     }
-    counts
+    checksum
 }

@@ -6,11 +6,11 @@
 
 pub(crate) mod fields;
 
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use millstream::arrow::record_batch::RecordBatch;
-use millstream::prelude::{DataFrame, Error, Result, Trigger};
+use millstream::prelude::{DataFrame, OutputMode, Result, Session, Trigger};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// How many made-up words there are.
@@ -141,30 +141,66 @@ impl Checksum {
     }
 }
 
-/// Runs both programs `runs` times in turn, demands that they give the same rows, and prints memory, rates and ratio.
-pub(crate) fn compare<T, U>(
+/// A durable commit each second, which is what is measured.
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+/// One commit at the beginning and one at the end: what the same query costs without.
+pub(crate) const HOUR: Duration = Duration::from_hours(1);
+
+/// What a query left in its checkpoint.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct CheckpointSize {
+    commits: usize,
+    bytes: u64,
+}
+
+/// Runs the loop, millstream with a commit a second and millstream with one an hour `runs` times in turn, demands that they give the
+/// same rows, and prints memory, rates and ratios.
+pub(crate) fn compare<T>(
     runs: usize,
     lines: usize,
     (loop_on_two_threads, of_loop): (impl Fn() -> T, impl Fn(T) -> Checksum),
-    (millstream, of_millstream): (impl Fn() -> U, impl Fn(U) -> Checksum),
+    (millstream, of_millstream): (impl Fn(Duration) -> Collected, impl Fn(&[RecordBatch]) -> Checksum),
 ) {
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut ours, mut rarely, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     let mut rows = 0;
     for run in 0..runs {
-        let (expected, seconds) = timed(&loop_on_two_threads);
+        let (expected, seconds, loop_mb) = measured(&loop_on_two_threads);
         theirs.push(seconds);
-        let before = peak_memory_mb();
-        let (found, seconds) = timed(&millstream);
-        ours.push(seconds);
-        if let (0, Some(before), Some(after)) = (run, before, peak_memory_mb()) {
-            println!("peak memory: {before} MB after the loop, {after} MB after millstream, both with their results");
+        let expected = of_loop(expected);
+        for (interval, times) in [(SECOND, &mut ours), (HOUR, &mut rarely)] {
+            let (found, seconds, mb) = measured(|| millstream(interval));
+            times.push(seconds);
+            if run == 0 && interval == SECOND {
+                let memory =
+                    loop_mb.zip(mb).map(|(theirs, ours)| format!("{theirs} MB in the loop, {ours} MB in millstream"));
+                println!("peak memory, results included: {}", memory.unwrap_or_else(|| "not known here".to_string()));
+                println!(
+                    "checkpoint: {} commits, {:.1} MB at the end",
+                    found.checkpoint.commits,
+                    found.checkpoint.bytes as f64 / 1e6
+                );
+            }
+            let found = of_millstream(&found.batches);
+            assert!(found == expected, "run {run}: the rows differ, {found:?} instead of {expected:?}");
+            rows = found.rows;
         }
-        let (expected, found) = (of_loop(expected), of_millstream(found));
-        assert!(found == expected, "run {run}: the rows differ, {found:?} instead of {expected:?}");
-        rows = found.rows;
     }
     println!("{lines} lines, {rows} rows in the result");
+    let without = median(rarely.clone()) / median(ours.clone());
     report(lines, ours, theirs);
+    println!(
+        "with a commit an hour:      {:.2} M lines/s; a commit a second costs {:.3} of it",
+        lines as f64 / median(rarely) / 1e6,
+        without
+    );
+}
+
+/// What `work` gives, the seconds it took and the most memory the process held, in megabytes, where the system tells.
+pub(crate) fn measured<T>(work: impl FnOnce() -> T) -> (T, f64, Option<u64>) {
+    // Linux begins to count the peak anew.
+    let is_reset = std::fs::write("/proc/self/clear_refs", "5").is_ok();
+    let (result, seconds) = timed(work);
+    (result, seconds, peak_memory_mb().filter(|_| is_reset))
 }
 
 /// What `work` gives, and the seconds it took.
@@ -182,19 +218,40 @@ pub(crate) fn on_two_threads<T: Send>(first: impl FnOnce() -> T, second: impl Fn
     })
 }
 
-/// All the rows a stream gives when it reads what is there and ends.
-pub(crate) fn rows_of(stream: &DataFrame) -> Result<Vec<RecordBatch>> {
-    let found = Arc::new(Mutex::new(Vec::new()));
-    let sink = Arc::clone(&found);
-    let keep = move |batch: DataFrame, _: u64| -> Result<(), Error> {
-        sink.lock().expect("nobody panics").extend(batch.collect()?);
-        Ok(())
-    };
-    let query = stream.write_stream().foreach_batch(keep).trigger(Trigger::available_now()).start()?;
-    query.await_termination()?;
+/// The rows of a query, and its checkpoint.
+pub(crate) struct Collected {
+    pub(crate) batches: Vec<RecordBatch>,
+    checkpoint: CheckpointSize,
+}
+
+/// All the rows a stream gives until it has read what is there, with exactly-once commits at this interval.
+pub(crate) fn rows_of(
+    session: &Session,
+    stream: &DataFrame,
+    mode: OutputMode,
+    interval: Duration,
+) -> Result<Collected> {
+    let place = tempfile::tempdir().expect("a temporary directory");
+    let writer = stream.write_stream().format("memory").query_name("rows").output_mode(mode);
+    let writer = writer.option("checkpointLocation", place.path().display()).trigger(Trigger::continuous(interval));
+    let query = writer.start()?;
+    query.process_all_available()?;
+    query.stop()?;
     report_state(&query);
-    let batches = std::mem::take(&mut *found.lock().expect("nobody panics"));
-    Ok(batches)
+    let batches = session.table("rows").collect()?;
+    Ok(Collected { batches, checkpoint: checkpoint_size(place.path()) })
+}
+
+/// The commits ever made in a checkpoint and the bytes of all its files now.
+pub(crate) fn checkpoint_size(place: &Path) -> CheckpointSize {
+    fn files(place: &Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(place).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+        entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+    }
+    let bytes = files(place).iter().filter_map(|file| Some(file.metadata().ok()?.len())).sum();
+    let number = |file: PathBuf| file.file_name()?.to_string_lossy().parse::<usize>().ok();
+    let last = files(&place.join("commits")).into_iter().filter_map(number).max();
+    CheckpointSize { commits: last.map_or(0, |last| last + 1), bytes }
 }
 
 /// The most that stateful operators held after any epoch, once a process.
