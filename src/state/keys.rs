@@ -29,6 +29,7 @@ use arrow::row::{RowConverter, Rows, SortField};
 use super::index::{AHEAD, Index, number};
 use crate::error::{Error, Result};
 use crate::protocol::key_group::float_word;
+use crate::types::text_column;
 
 /// Maps keys to the numbers 0, 1, 2, … in first-seen order.
 #[derive(Debug)]
@@ -333,13 +334,15 @@ impl TextKeys {
 
     /// Full blocks are shared with the column unless it would keep over twice its own bytes alive; of the open block
     /// a copy is made.
+    #[expect(unsafe_code, reason = "the keys are texts of columns")]
     fn column(&self, groups: &[u32]) -> Result<ArrayRef> {
         let mut blocks = SharedBlocks::new(self);
         let views: Vec<u128> = groups.iter().map(|&group| blocks.share(self.views[group as usize])).collect();
         let nulls = self.null_group.map(|null| groups.iter().map(|&group| group != null).collect::<NullBuffer>());
         let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
         let is_sparse = blocks.used > 2 * blocks.wanted;
-        let column = StringViewArray::try_new(views.into(), blocks.buffers, nulls)?;
+        // SAFETY: keys are texts of columns, copied whole into blocks of such texts.
+        let column = unsafe { text_column(views, blocks.buffers, nulls)? };
         Ok(Arc::new(if is_sparse { column.gc() } else { column }))
     }
 

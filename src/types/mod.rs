@@ -22,6 +22,7 @@ mod pattern;
 mod schema;
 mod table;
 mod time;
+mod views;
 mod zone;
 
 pub use bytes::parse_bytes;
@@ -39,4 +40,5 @@ pub use schema::{IntoSchema, SchemaBuilder, SchemaInput};
 pub use table::{TableOptions, table_text};
 pub use time::{date_text, parse_date, parse_timestamp, parse_timestamp_ntz, timestamp_text, timestamp_text_in};
 pub(crate) use time::{time_of_day, usual_timestamp};
+pub(crate) use views::{INLINE_BYTES, text_column, view_of};
 pub use zone::Zone;

@@ -11,7 +11,7 @@
 //! onto it, so that no column of pieces is made.
 //!
 //! Output batches carry the key hashes. A key comes out several times in an epoch that has more than [`FLUSH_GROUPS`]
-//! keys or hardly repeats any; the other half merges them. How keys that are times are laid out stands in `slots`.
+//! keys with few rows each or hardly repeats any; the other half merges them. How keys that are times are laid out stands in `slots`.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
@@ -28,8 +28,14 @@ use crate::operator::{
 };
 use crate::protocol::key_group::hash_rows;
 
-/// So many groups are flushed without waiting for the barrier.
+/// So many groups are flushed without waiting for the barrier, unless each has many rows.
 const FLUSH_GROUPS: usize = 65_536;
+
+/// So many are flushed in any case.
+const MOST_GROUPS: usize = 4 * FLUSH_GROUPS;
+
+/// A group that has so many rows on average is worth waiting for more.
+const MANY_ROWS: usize = 8;
 
 /// After so many rows it is judged whether grouping them before the exchange pays.
 const TRIAL_ROWS: usize = 16_384;
@@ -134,7 +140,8 @@ impl Groups {
     }
 
     fn is_due(&self) -> bool {
-        self.count >= FLUSH_GROUPS || (self.rows >= TRIAL_ROWS && self.count * 5 > self.rows * 4)
+        let is_large = self.count >= FLUSH_GROUPS && self.count * MANY_ROWS > self.rows;
+        is_large || self.count >= MOST_GROUPS || (self.rows >= TRIAL_ROWS && self.count * 5 > self.rows * 4)
     }
 
     fn start_flush(&mut self) {
@@ -289,10 +296,11 @@ mod tests {
     use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringViewArray};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};
     use arrow::record_batch::RecordBatch;
+    use proptest::prelude::*;
 
     use super::super::{AggregateCall, NativeFunction};
     use super::*;
-    use crate::operator::{BarrierKind, Expression, OperatorFactory, Route};
+    use crate::operator::{BarrierKind, Explode, Expression, OperatorFactory, Route};
 
     #[derive(Debug)]
     struct Column(usize);
@@ -413,6 +421,72 @@ mod tests {
         assert_eq!(rounds.concat().iter().map(Batch::rows).sum::<usize>(), 80_000);
         let flow = operator.on_barrier(&BARRIER, &mut output).unwrap();
         assert!(flow == Flow::Done && output.take().is_empty());
+    }
+
+    /// The counts of all keys that come out, with their hashes.
+    fn counts(operator: &mut dyn Operator, flow: Flow, output: &mut Output) -> BTreeMap<String, (i64, u64)> {
+        let mut counts = BTreeMap::new();
+        for batch in drain(operator, flow, output).concat() {
+            let (words, hashes) = (batch.records.column(0).as_string_view().clone(), batch.hashes.unwrap());
+            let numbers = batch.records.column(1).as_primitive::<Int64Type>().clone();
+            for row in 0..words.len() {
+                let count = counts.entry(words.value(row).to_string()).or_insert((0, hashes[row]));
+                count.0 += numbers.value(row);
+            }
+        }
+        counts
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_are_counted_as_if_they_were_exploded_first(
+            batches in prop::collection::vec(prop::collection::vec(prop::option::of("([ab]|ä|long words ){0,9}"), 0..30), 1..4),
+            separator in prop::sample::select(vec![" ", "a", "ong"]),
+        ) {
+            let key = Arc::new(Field::new("word", DataType::Utf8View, true));
+            let mut spec = spec(1);
+            spec.calls.truncate(1);
+            let mut straight = PartialAggregate::of_pieces(spec.clone(), 0, separator);
+            let (mut explode, mut counting) = (Explode::split_literal(0, separator, key), PartialAggregate::new(spec));
+            let schema = Arc::new(Schema::new(vec![Field::new("value", DataType::Utf8View, true)]));
+            let context =
+                OperatorContext { name: "explode".into(), instance: 0, parallelism: 1, inputs: vec![schema.clone()] };
+            explode.open(&context).unwrap();
+            let (mut output, mut pieces) = (Output::default(), Output::default());
+            for texts in &batches {
+                let column: ArrayRef = Arc::new(texts.iter().map(Option::as_deref).collect::<StringViewArray>());
+                let rows = RecordBatch::try_new(schema.clone(), vec![column]).unwrap();
+                prop_assert_eq!(straight.on_batch(0, rows.clone().into(), &mut output).unwrap(), Flow::Done);
+                prop_assert_eq!(explode.on_batch(0, rows.into(), &mut pieces).unwrap(), Flow::Done);
+                for piece in pieces.take_batches() {
+                    let _ = counting.on_batch(0, piece.into(), &mut pieces).unwrap();
+                }
+            }
+            let flow = straight.on_barrier(&BARRIER, &mut output).unwrap();
+            let found = counts(&mut straight, flow, &mut output);
+            let flow = counting.on_barrier(&BARRIER, &mut pieces).unwrap();
+            prop_assert_eq!(found, counts(&mut counting, flow, &mut pieces));
+            let rows = batches.iter().map(Vec::len).sum::<usize>() as u64;
+            prop_assert_eq!(straight.take_stats().balance.unwrap().absorbed, rows);
+        }
+    }
+
+    #[test]
+    fn a_long_text_of_new_words_is_put_out_while_it_is_cut() {
+        let key = Arc::new(Field::new("word", DataType::Utf8View, true));
+        let spec = AggregateSpec { key_fields: vec![key], ..spec(1) };
+        let spec = AggregateSpec { calls: spec.calls[..1].to_vec(), ..spec };
+        let mut operator = PartialAggregate::of_pieces(spec, 0, " ");
+        let text = (0..100_000).map(|n| n.to_string()).collect::<Vec<_>>().join(" ");
+        let column: ArrayRef = Arc::new(StringViewArray::from(vec![text.as_str()]));
+        let rows = RecordBatch::try_from_iter([("value", column)]).unwrap();
+        let mut output = Output::default();
+        let flow = operator.on_batch(0, rows.into(), &mut output).unwrap();
+        assert_eq!(flow, Flow::More, "the output is full");
+        let mut found = counts(&mut operator, flow, &mut output);
+        let flow = operator.on_barrier(&BARRIER, &mut output).unwrap();
+        found.extend(counts(&mut operator, flow, &mut output));
+        assert!(found.len() == 100_000 && found.values().all(|(count, _)| *count == 1));
     }
 
     #[test]

@@ -2,25 +2,13 @@
 //!
 //! Owns: finding separators, and views onto the pieces. Does not own: what a separator means as a pattern (`plan`).
 //!
-//! Measured for ten words a row of 1 to 20 letters in random order, in nanoseconds a word, optimised:
-//!
-//! | step                                                        | cost |
-//! |-------------------------------------------------------------|------|
-//! | finding spaces byte by byte                                 | 10   |
-//! | finding spaces by `memchr`                                  | 8    |
-//! | finding spaces 64 bytes at a time, as a mask                | 3    |
-//! | computing views, then `StringViewArray::try_new`            | 16   |
-//! | `StringViewBuilder::try_append_view` for every piece        | 18   |
-//! | `append_value` for short pieces, `try_append_view` for long | 12   |
-//!
-//! Anything that takes bytes checks again that they are UTF-8; only `append_value` takes a `&str`, and it copies only
-//! what has to stand in the view itself (12 bytes or less). So short pieces go that way, and long ones share the
-//! input's buffer.
+//! Finding spaces costs 3 ns a word 64 bytes at a time, as a mask (ten words a row of 1 to 20 letters, optimised; 8 by `memchr`, 10 byte by
+//! byte). A piece is a view onto the text: nothing is copied, and nothing is looked at again to see that it is UTF-8.
 
 use std::iter;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StringViewArray, StringViewBuilder, make_view};
+use arrow::array::{Array, ArrayRef, AsArray, StringViewArray};
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -29,9 +17,7 @@ use memchr::memmem::Finder;
 use super::BATCH_ROWS;
 use crate::error::{Error, Result};
 use crate::protocol::key_group::hash_text;
-
-/// Texts of at most so many bytes stand in the view itself.
-const INLINE_BYTES: usize = 12;
+use crate::types::{INLINE_BYTES, text_column, view_of};
 
 /// What stands between pieces.
 #[derive(Debug, Clone)]
@@ -124,7 +110,7 @@ impl Words {
     ) -> Result<(StringViewArray, Place)> {
         let mut pieces = Pieces::new(&self.texts, self.expected.min(BATCH_ROWS));
         let next = self.cut_into(&mut pieces, width, matches)?;
-        Ok((pieces.finish(), next))
+        Ok((pieces.finish()?, next))
     }
 
     /// Cuts until a batch is full. `matches` finds separators, which are `width` bytes wide.
@@ -138,19 +124,18 @@ impl Words {
         let mut room = BATCH_ROWS;
         while row < self.texts.len() && room > 0 {
             if self.texts.is_valid(row) {
-                let text = self.texts.value(row);
-                let view = self.texts.views()[row];
+                let text = RowText::of(&self.texts, row);
                 let mut start = from;
-                for at in matches(&text.as_bytes()[from..]) {
+                for at in matches(&text.text.as_bytes()[from..]) {
                     let end = from + at;
-                    pieces.push(view, text, start, end)?;
+                    pieces.push(&text, start, end)?;
                     start = end + width;
                     room -= 1;
                     if room == 0 {
                         return Ok(Place { row, start });
                     }
                 }
-                pieces.push(view, text, start, text.len())?;
+                pieces.push(&text, start, text.text.len())?;
                 room -= 1;
             }
             (row, from) = (row + 1, 0);
@@ -161,8 +146,8 @@ impl Words {
 
 /// What pieces are put into.
 trait TakesPieces {
-    /// Takes the bytes `start..end` of `text`, whose view is `view`.
-    fn push(&mut self, view: u128, text: &str, start: usize, end: usize) -> Result<()>;
+    /// Takes the bytes `start..end` of `text`.
+    fn push(&mut self, text: &RowText<'_>, start: usize, end: usize) -> Result<()>;
 }
 
 /// Pieces as keys of an aggregation: nothing is copied, and no column is made of them.
@@ -184,77 +169,95 @@ impl PieceKeys {
 impl TakesPieces for PieceKeys {
     #[expect(clippy::inline_always, reason = "once a word; a call costs a tenth of the whole")]
     #[inline(always)]
-    fn push(&mut self, view: u128, text: &str, start: usize, end: usize) -> Result<()> {
-        let piece = &text.as_bytes()[start..end];
-        let (buffer, offset) = if piece.len() > INLINE_BYTES { place_of_piece(view, start)? } else { (0, 0) };
-        self.views.push(make_view(piece, buffer, offset));
-        self.hashes.push(hash_text(piece));
+    fn push(&mut self, text: &RowText<'_>, start: usize, end: usize) -> Result<()> {
+        let (buffer, place) = if end - start > INLINE_BYTES { text.place(start)? } else { (0, 0) };
+        self.views.push(text.view(start, end, buffer, place));
+        self.hashes.push(hash_text(&text.bytes[start..end]));
         Ok(())
     }
 }
 
-/// The buffer of a text and the place in it `start` bytes behind the text's own.
-fn place_of_piece(view: u128, start: usize) -> Result<(u32, u32)> {
-    let (buffer, offset) = buffer_and_offset(view);
-    let place = u32::try_from(start).ok().and_then(|start| start.checked_add(offset));
-    match (u32::try_from(buffer), place) {
-        (Ok(buffer), Some(place)) => Ok((buffer, place)),
-        _ => Err(Error::data("a block of text is larger than 4 GiB and cannot be split; use smaller batches")),
+/// The text of a row, and where it is.
+struct RowText<'a> {
+    text: &'a str,
+    /// The text and what follows it in its buffer, so that most pieces have bytes behind them.
+    bytes: &'a [u8],
+    view: u128,
+}
+
+impl<'a> RowText<'a> {
+    fn of(texts: &'a StringViewArray, row: usize) -> Self {
+        let (text, view) = (texts.value(row), texts.views()[row]);
+        let (buffer, offset) = buffer_and_offset(view);
+        let is_inside = text.len() <= INLINE_BYTES;
+        let bytes = if is_inside { text.as_bytes() } else { &texts.data_buffers()[buffer][offset as usize..] };
+        Self { text, bytes, view }
+    }
+
+    /// The piece from `start` to `end`.
+    ///
+    /// # Panics
+    /// When that would cut a character.
+    #[inline]
+    fn view(&self, start: usize, end: usize, buffer: u32, place: u32) -> u128 {
+        assert!(
+            self.text.is_char_boundary(start) && self.text.is_char_boundary(end),
+            "a piece ends between characters"
+        );
+        view_of(self.bytes, start, end - start, buffer, place)
+    }
+
+    /// The buffer of the text and the place in it `start` bytes behind the text's own.
+    fn place(&self, start: usize) -> Result<(u32, u32)> {
+        let (buffer, offset) = buffer_and_offset(self.view);
+        let place = u32::try_from(start).ok().and_then(|start| start.checked_add(offset));
+        match (u32::try_from(buffer), place) {
+            (Ok(buffer), Some(place)) => Ok((buffer, place)),
+            _ => Err(Error::data("a block of text is larger than 4 GiB and cannot be split; use smaller batches")),
+        }
     }
 }
 
 /// The output batch under construction.
 struct Pieces<'a> {
     texts: &'a StringViewArray,
-    builder: StringViewBuilder,
+    views: Vec<u128>,
+    buffers: Vec<Buffer>,
     /// For each buffer of the input, its number in the output, once a long piece needs it. So short pieces of a large
     /// text do not keep it in memory.
-    blocks: Vec<Option<u32>>,
+    numbers: Vec<Option<u32>>,
 }
 
 impl<'a> Pieces<'a> {
     fn new(texts: &'a StringViewArray, capacity: usize) -> Self {
-        let builder = StringViewBuilder::with_capacity(capacity);
-        Self { texts, builder, blocks: vec![None; texts.data_buffers().len()] }
+        let numbers = vec![None; texts.data_buffers().len()];
+        Self { texts, views: Vec::with_capacity(capacity), buffers: Vec::new(), numbers }
     }
 
-    fn push_long(&mut self, view: u128, text: &str, start: usize, end: usize) -> Result<()> {
-        let (buffer, offset) = buffer_and_offset(view);
-        let place = u32::try_from(start).ok().and_then(|start| start.checked_add(offset));
-        match (self.block(buffer), place, u32::try_from(end - start)) {
-            (Some(block), Some(place), Ok(length)) => self.builder.try_append_view(block, place, length)?,
-            _ => self.builder.append_value(&text[start..end]),
-        }
-        Ok(())
+    /// The number of an input's buffer in the output.
+    fn number(&mut self, buffer: u32) -> u32 {
+        let known = &mut self.numbers[buffer as usize];
+        *known.get_or_insert_with(|| {
+            self.buffers.push(self.texts.data_buffers()[buffer as usize].clone());
+            u32::try_from(self.buffers.len() - 1).unwrap_or(u32::MAX)
+        })
     }
 
-    /// The number of an input's buffer in the output; `None` for one that is too large for the builder.
-    fn block(&mut self, buffer: usize) -> Option<u32> {
-        let known = self.blocks.get_mut(buffer)?;
-        if known.is_none() {
-            let bytes: &Buffer = self.texts.data_buffers().get(buffer)?;
-            if bytes.len() >= u32::MAX as usize {
-                return None;
-            }
-            *known = Some(self.builder.append_block(bytes.clone()));
-        }
-        *known
-    }
-
-    fn finish(mut self) -> StringViewArray {
-        self.builder.finish()
+    #[expect(unsafe_code, reason = "the pieces are cut out of texts of a column")]
+    fn finish(self) -> Result<StringViewArray> {
+        // SAFETY: `push` cuts texts of the input column between characters, and names the buffer they are in.
+        unsafe { text_column(self.views, self.buffers, None) }
     }
 }
 
 impl TakesPieces for Pieces<'_> {
     #[expect(clippy::inline_always, reason = "once a word; a call costs a tenth of the whole")]
     #[inline(always)]
-    fn push(&mut self, view: u128, text: &str, start: usize, end: usize) -> Result<()> {
-        if end - start <= INLINE_BYTES {
-            self.builder.append_value(&text[start..end]);
-            return Ok(());
-        }
-        self.push_long(view, text, start, end)
+    fn push(&mut self, text: &RowText<'_>, start: usize, end: usize) -> Result<()> {
+        let (buffer, place) = if end - start > INLINE_BYTES { text.place(start)? } else { (0, 0) };
+        let buffer = if end - start > INLINE_BYTES { self.number(buffer) } else { 0 };
+        self.views.push(text.view(start, end, buffer, place));
+        Ok(())
     }
 }
 

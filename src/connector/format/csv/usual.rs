@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::builder::{BooleanBufferBuilder, make_view};
+use arrow::array::builder::BooleanBufferBuilder;
 use arrow::array::{ArrayRef, Int8Array, Int16Array, Int32Array, Int64Array, TimestampMicrosecondArray};
 use arrow::buffer::{Buffer, NullBuffer};
 use arrow::datatypes::{DataType, FieldRef, TimeUnit};
@@ -18,7 +18,7 @@ use super::{Dialect, Spec};
 use crate::connector::format::strings::views_into;
 use crate::connector::format::values::{self, TimeFormats};
 use crate::error::{Error, Result};
-use crate::types::{time_of_day, usual_timestamp};
+use crate::types::{INLINE_BYTES, time_of_day, usual_timestamp, view_of};
 
 /// After a row in another form, so many batches are read the long way; twice as many each time there is another such row at once.
 const FIRST_REST: u32 = 1;
@@ -254,8 +254,8 @@ impl Column {
             }
             Cells::Texts { views, has_long } => {
                 let end = marks.value_end(bytes, at)?;
-                *has_long |= end - at > 12;
-                views.push(make_view(&bytes[at..end], 0, place(at)));
+                *has_long |= end - at > INLINE_BYTES;
+                views.push(view_of(bytes, at, end - at, 0, place(at)));
                 if end == at {
                     self.nulls.push(place(row));
                 }

@@ -35,6 +35,7 @@ use crate::connector::options::Options;
 use crate::connector::{NextPoll, Offset, ReadLimit, Source, SourceFactory, SourceWaker, SplitReader};
 use crate::error::{Error, Result};
 use crate::observability::Arrival;
+use crate::types::text_column;
 
 /// The most bytes one read takes.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -519,18 +520,20 @@ impl LineReader {
 }
 
 /// Replaces what is no UTF-8 by U+FFFD; also answers the number of lines where that was needed.
-fn into_utf8(bytes: Vec<u8>) -> (Vec<u8>, u64) {
+fn into_utf8(bytes: Vec<u8>) -> (String, u64) {
     let bytes = match String::from_utf8(bytes) {
-        Ok(text) => return (text.into_bytes(), 0),
+        Ok(text) => return (text, 0),
         Err(error) => error.into_bytes(),
     };
     let is_invalid = |line: &&[u8]| std::str::from_utf8(line).is_err();
     let invalid_lines = bytes.split(|byte| *byte == b'\n').filter(is_invalid).count();
-    (String::from_utf8_lossy(&bytes).into_owned().into_bytes(), invalid_lines as u64)
+    (String::from_utf8_lossy(&bytes).into_owned(), invalid_lines as u64)
 }
 
 /// The lines of `text` without their ends, as views into it.
-fn line_views(text: Vec<u8>) -> Result<StringViewArray> {
+#[expect(unsafe_code, reason = "the text was made UTF-8 when it was read")]
+fn line_views(text: String) -> Result<StringViewArray> {
+    let text = text.into_bytes();
     let ends = memchr::memchr_iter(b'\n', &text);
     let mut views: Vec<u128> = Vec::with_capacity(text.len() / 32 + 1);
     let mut start = 0;
@@ -541,7 +544,8 @@ fn line_views(text: Vec<u8>) -> Result<StringViewArray> {
     if start < text.len() {
         views.push(line_view(&text, start, text.len())?);
     }
-    Ok(StringViewArray::try_new(views.into(), vec![Buffer::from_vec(text)], None)?)
+    // SAFETY: the text is UTF-8 and cut at line ends.
+    unsafe { text_column(views, vec![Buffer::from_vec(text)], None) }
 }
 
 fn line_view(text: &[u8], start: usize, end: usize) -> Result<u128> {

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ByteView, ListArray, StringViewArray, make_view};
+use arrow::array::{Array, ArrayRef, ByteView, ListArray, StringViewArray};
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field};
 use datafusion::logical_expr::Expr;
@@ -20,6 +20,7 @@ use super::coerce::array_of;
 use super::kernel::{self, Kernel, complete_rows, ints, is_complete, texts};
 use super::regex::Pattern;
 use crate::error::{Error, Result};
+use crate::types::{text_column, view_of};
 
 /// The name of `split` in plans; its arguments are the text, the pattern and, if given, the limit.
 pub(crate) const SPLIT: &str = "split";
@@ -172,9 +173,11 @@ impl<'a> Pieces<'a> {
         Ok(())
     }
 
+    #[expect(unsafe_code, reason = "the items are cut out of texts of a column")]
     fn finish(self) -> Result<(OffsetBuffer<i32>, StringViewArray)> {
         let buffers = self.buffers.to_vec();
-        let items = StringViewArray::try_new(ScalarBuffer::from(self.views), buffers, None)?;
+        // SAFETY: items are cut out of texts of a column, at separators that are texts themselves.
+        let items = unsafe { text_column(self.views, buffers, None)? };
         Ok((OffsetBuffer::new(ScalarBuffer::from(self.offsets)), items))
     }
 }
@@ -213,7 +216,7 @@ impl Place {
     /// The view of a part of the string.
     #[expect(clippy::cast_possible_truncation, reason = "a string in a view is shorter than 2^32 bytes")]
     fn view(self, string: &[u8], begin: usize, end: usize) -> u128 {
-        make_view(&string[begin..end], self.buffer, self.begin.wrapping_add(begin as u32))
+        view_of(string, begin, end - begin, self.buffer, self.begin.wrapping_add(begin as u32))
     }
 }
 

@@ -20,7 +20,7 @@ use super::super::kernel::text_rows;
 use crate::error::{Error, Result};
 use crate::types::{
     CellWriter, Zone, cell_text, parse_boolean, parse_date, parse_decimal, parse_double, parse_float, parse_integer,
-    parse_interval, parse_timestamp, parse_timestamp_ntz, type_name,
+    parse_interval, parse_timestamp, parse_timestamp_ntz, type_name, usual_timestamp,
 };
 
 /// Microseconds of a second and of a day.
@@ -122,7 +122,11 @@ impl Conversion {
                 Arc::new(read_cells::<TimestampMicrosecondType>(text, parse_timestamp_ntz))
             }
             DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => {
-                let times = read_cells::<TimestampMicrosecondType>(text, |cell| parse_timestamp(cell, self.zone));
+                let times = read_cells::<TimestampMicrosecondType>(text, |cell| {
+                    // Nearly all times are in this form, and it takes no time to see that one is not.
+                    let usual = usual_timestamp(cell.as_bytes()).map(|local| local - self.zone.offset_micros());
+                    usual.or_else(|| parse_timestamp(cell, self.zone))
+                });
                 Arc::new(times.with_data_type(to.clone()))
             }
             DataType::Interval(IntervalUnit::MonthDayNano) => {
