@@ -10,6 +10,7 @@
 //! Cost: a change is written once for each factor of [`FAN_IN`] files (log-structured merge trees, O'Neil et al. 1996), and the
 //! whole state again when the changes outweigh it, so a bounded number of times for each byte that changed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::log::StateWriter;
@@ -20,6 +21,7 @@ use crate::error::Result;
 use crate::operator::{EpochTime, Operator, Output};
 use crate::protocol::Watermark;
 use crate::protocol::key_group::KEY_GROUPS;
+use crate::state::{ColdStore, StateDelta, StatePart};
 
 /// So many files of one level become one of the next.
 pub(super) const FAN_IN: usize = 16;
@@ -35,8 +37,23 @@ pub(crate) struct Run {
     pub(crate) fan_in: usize,
 }
 
-/// So many bytes of files are taken into memory at a time; of more, one part of the keys after the other.
-const PASS_BYTES: u64 = 128 << 20;
+/// What making files fewer may hold in memory.
+#[derive(Clone)]
+pub(crate) struct CompactionMemory {
+    /// So many bytes of files are taken into memory at a time; of more, one part of the keys after the other.
+    pub(crate) pass_bytes: u64,
+    /// Makes places where rows can wait for their part's turn; without, the files are read again for each part.
+    pub(crate) scratch: Option<Scratch>,
+}
+
+/// Makes a place for rows outside memory.
+pub(crate) type Scratch = Arc<dyn Fn() -> Result<Box<dyn ColdStore>> + Send + Sync>;
+
+impl Default for CompactionMemory {
+    fn default() -> Self {
+        Self { pass_bytes: 128 << 20, scratch: None }
+    }
+}
 
 /// Files to be made one, or few.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,27 +118,23 @@ impl Compaction {
         self,
         operator: impl Fn() -> Result<Box<dyn Operator>>,
         evicted: Option<Watermark>,
-        reader: &CheckpointReader,
-        writer: &StateWriter,
+        (reader, writer): (&CheckpointReader, &StateWriter),
+        memory: &CompactionMemory,
         pause: impl FnMut(Duration) + Copy,
     ) -> Result<Option<Compacted>> {
         let here = evicted.map(|watermark| Watermark { late_ms: watermark.evict_ms, ..watermark });
         let time = EpochTime { query: here.unwrap_or_default(), here, processing_micros: 0 };
         let bytes: u64 = self.files.iter().map(|file| file.bytes).sum();
-        let passes =
-            usize::try_from(bytes.div_ceil(PASS_BYTES)).map_or(KEY_GROUPS, |passes| passes.clamp(1, KEY_GROUPS));
+        let passes = usize::try_from(bytes.div_ceil(memory.pass_bytes.max(1)));
+        let passes = passes.map_or(KEY_GROUPS, |passes| passes.clamp(1, KEY_GROUPS));
+        let mut rows = match &memory.scratch {
+            Some(scratch) if passes > 1 => Passes::Sorted(self.sorted(reader, passes, scratch()?)?),
+            _ => Passes::Reread(reader),
+        };
         let mut result = Vec::new();
         for pass in 0..passes {
             let mut operator = operator()?;
-            for file in &self.files {
-                for rows in reader.state(self.operator, file)? {
-                    // All rows of a key are of one part.
-                    let part = state_file::route(rows, passes)?.into_iter().nth(pass);
-                    if let Some(part) = part.filter(|part| part.rows.num_rows() > 0) {
-                        operator.restore(part)?;
-                    }
-                }
-            }
+            rows.each(&self, passes, pass, &mut |part| operator.restore(part))?;
             operator.on_watermark(time, &mut Output::default())?;
             if !operator.save_all() {
                 return Ok(None);
@@ -131,6 +144,85 @@ impl Compaction {
         }
         Ok(Some(Compacted { operator: self.operator, replaced: self.files, result }))
     }
+}
+
+impl Compaction {
+    /// Puts the rows of all files outside memory, part by part and in order.
+    fn sorted(
+        &self,
+        reader: &CheckpointReader,
+        passes: usize,
+        mut store: Box<dyn ColdStore>,
+    ) -> Result<Box<dyn ColdStore>> {
+        let mut number = 0_u64;
+        for file in &self.files {
+            for rows in reader.state(self.operator, file)? {
+                let mut pieces = Vec::new();
+                for (pass, part) in state_file::route(rows, passes)?.into_iter().enumerate() {
+                    let changed = vec![(part.rows, part.hashes)];
+                    for encoded in state_file::encode(&StateDelta { changed })? {
+                        pieces.push((piece_key(pass, number), encoded.content));
+                    }
+                }
+                number += 1;
+                store.put(&mut pieces.iter().map(|(key, content)| (key.as_slice(), content.as_slice())))?;
+            }
+        }
+        Ok(store)
+    }
+}
+
+/// Where the rows of each part of the keys come from.
+enum Passes<'a> {
+    /// From the files, again for each part.
+    Reread(&'a CheckpointReader),
+    Sorted(Box<dyn ColdStore>),
+}
+
+/// So many pieces are taken at a time from where they wait.
+const PIECES: usize = 64;
+
+impl Passes<'_> {
+    /// Hands the rows of one part over, in the order of the files.
+    fn each(
+        &mut self,
+        compaction: &Compaction,
+        passes: usize,
+        pass: usize,
+        take: &mut dyn FnMut(StatePart) -> Result<()>,
+    ) -> Result<()> {
+        match self {
+            Self::Reread(reader) => {
+                for file in &compaction.files {
+                    for rows in reader.state(compaction.operator, file)? {
+                        let part = state_file::route(rows, passes)?.into_iter().nth(pass);
+                        part.filter(|part| part.rows.num_rows() > 0).map_or(Ok(()), &mut *take)?;
+                    }
+                }
+                Ok(())
+            }
+            Self::Sorted(store) => {
+                let (mut next, end) = (piece_key(pass, 0), piece_key(pass + 1, 0));
+                loop {
+                    let mut pieces: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+                    store.scan(&next, &end, PIECES, &mut |key, content| {
+                        pieces.push((key.to_vec(), content.to_vec()));
+                    })?;
+                    let Some((last, _)) = pieces.last() else { return Ok(()) };
+                    next = [last.as_slice(), &[0]].concat();
+                    for (_, content) in &pieces {
+                        for (rows, hashes) in state_file::rows_of("a piece of state", content)? {
+                            take(StatePart { rows, hashes })?;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn piece_key(pass: usize, number: u64) -> Vec<u8> {
+    [(pass as u64).to_be_bytes(), number.to_be_bytes()].concat()
 }
 
 impl Compacted {

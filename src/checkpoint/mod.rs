@@ -69,7 +69,7 @@ mod state_file;
 mod state_table;
 
 pub(crate) use commits::{Commits, DurableEnd, EpochEnd, SinkEnd, persist};
-pub(crate) use compaction::{Compacted, Compaction};
+pub(crate) use compaction::{Compacted, Compaction, CompactionMemory, Scratch};
 pub(crate) use gathering::Gathering;
 pub use inspect::{Checkpoint, CommitInfo, OperatorInfo};
 #[cfg(test)]

@@ -96,6 +96,14 @@ pub(crate) fn decode(name: &str, file: &StateFile, content: &[u8]) -> Result<Vec
     if xxh3_64(content) != file.checksum {
         return Err(damaged("its checksum does not fit"));
     }
+    rows_of(name, content)
+}
+
+/// The rows in some bytes that are known to be whole.
+///
+/// # Errors
+/// When they are not what was written.
+pub(super) fn rows_of(name: &str, content: &[u8]) -> Result<Vec<StateRows>> {
     StreamReader::try_new(content, None)?.map(|batch| without_hashes(name, &batch?)).collect()
 }
 

@@ -528,6 +528,12 @@ pub trait SinkWriter: Send {
 
     /// The epoch will not be committed: forget what was written of it.
     fn abort(&mut self);
+
+    /// Whether [`write`](Self::write) may be handed STRING and BINARY columns as views (`Utf8View`, `BinaryView`), which saves copying
+    /// them. A view can keep a whole block of input in memory: what is kept for long should be copied out.
+    fn takes_views(&self) -> bool {
+        false
+    }
 }
 
 /// Makes prepared epochs visible, in order. One a sink and query.

@@ -19,8 +19,8 @@ use super::post::post;
 use super::recovery::{StatefulNode, owner};
 use super::temporary::TemporaryDirectory;
 use crate::checkpoint::{
-    Commits, Compacted, Compaction, DurableEnd, EpochEnd, EventTimeRecord, FileKind, Gathering, PlannedRange,
-    StateFile, StateWriter, encode_state, persist,
+    Commits, Compacted, Compaction, CompactionMemory, DurableEnd, EpochEnd, EventTimeRecord, FileKind, Gathering,
+    PlannedRange, StateFile, StateWriter, encode_state, persist,
 };
 use crate::connector::{Offset, Prepared};
 use crate::error::Result;
@@ -117,6 +117,7 @@ pub(super) struct CheckpointParts {
     pub coordinator: Addr<CoordinatorActor>,
     pub io: IoPool,
     pub maintenance: IoPool,
+    pub compaction_memory: CompactionMemory,
 }
 
 /// Keeps the checkpoint of one query.
@@ -139,11 +140,13 @@ pub(super) struct CheckpointActor {
     coordinator: Addr<CoordinatorActor>,
     io: IoPool,
     maintenance: IoPool,
+    compaction_memory: CompactionMemory,
 }
 
 impl CheckpointActor {
     pub(super) fn new(parts: CheckpointParts) -> Self {
-        let CheckpointParts { commits, operators, temporary, path, coordinator, io, maintenance } = parts;
+        let CheckpointParts { commits, operators, temporary, path, coordinator, io, maintenance, compaction_memory } =
+            parts;
         Self {
             writer: commits.log().writer(),
             commits: Some(Box::new(commits)),
@@ -158,6 +161,7 @@ impl CheckpointActor {
             coordinator,
             io,
             maintenance,
+            compaction_memory,
         }
     }
 
@@ -227,8 +231,11 @@ impl CheckpointActor {
             let operator = compaction.operator;
             let (me, node, evicted) = (ctx.address(), self.operators[operator].clone(), self.evicted[operator]);
             let (reader, writer) = (commits.log().reader().clone(), commits.log().writer());
+            let memory = self.compaction_memory.clone();
             self.maintenance.submit(move || {
-                let run = |compaction: Compaction| compaction.run(|| node.fresh(), evicted, &reader, &writer, pause);
+                let run = |compaction: Compaction| {
+                    compaction.run(|| node.fresh(), evicted, (&reader, &writer), &memory, pause)
+                };
                 let result = contained("compaction", || run(compaction));
                 post(&me, CompactionDone { operator, result });
             });

@@ -27,8 +27,8 @@ use super::task_actor::{
 };
 use super::temporary::TemporaryDirectory;
 use crate::checkpoint::{
-    CheckpointLog, CheckpointReader, Commits, EventTimeRecord, Found, OffsetsRecord, Opening, PlanRecord, SinkEnd,
-    offsets_from_text,
+    CheckpointLog, CheckpointReader, Commits, CompactionMemory, EventTimeRecord, Found, OffsetsRecord, Opening,
+    PlanRecord, SinkEnd, offsets_from_text,
 };
 use crate::clock::Clock;
 use crate::connector::source::memory::hold_additions;
@@ -428,6 +428,7 @@ impl Launch<'_> {
         let (clock, listeners, on_end) = (options.clock, options.listeners, options.on_end);
         let place = engine.next_place();
         let temporary = options.checkpoint.temporary;
+        let compaction_memory = options.memory.map_or_else(CompactionMemory::default, memory::compaction);
         let make = move |ctx: &mut Context<CoordinatorActor>| {
             let me = ctx.address();
             let clock_listener = me.clone();
@@ -441,6 +442,7 @@ impl Launch<'_> {
                 coordinator: me,
                 io: engine.io().clone(),
                 maintenance: engine.maintenance().clone(),
+                compaction_memory,
             });
             let checkpoint = checkpoint.start();
             CoordinatorActor::new(CoordinatorParts {

@@ -8,13 +8,21 @@
 //! | 1 / 2  | state, between epochs, in equal parts for the instances of operators whose rows can leave memory   |
 //! | 1 / 8  | pages of the files where they go                                                                  |
 //! | 1 / 16 | what one epoch reads; as rows on their way and as groups it takes several times that              |
+//! | 1 / 16 | files of state that are made fewer at a time; as groups and columns they take several times that  |
 //! | rest   | rows on their way, results, what a commit writes                                                  |
 
 use std::collections::BTreeMap;
+#[cfg(feature = "spill")]
+use std::sync::Arc;
 
+use crate::checkpoint::{CompactionMemory, Scratch};
 use crate::coordinator::MemoryLimit;
 use crate::error::Result;
 use crate::protocol::credit::Window;
+#[cfg(feature = "spill")]
+use crate::state::StateBudget;
+#[cfg(feature = "spill")]
+use crate::store::SpillFile;
 use crate::task::{OperatorTask, TaskId};
 
 /// A channel holds at least so many bytes of rows.
@@ -26,15 +34,31 @@ pub(super) fn window(limit: MemoryLimit) -> Window {
     Window { bytes: usual.bytes.min((limit.bytes / 64).max(LEAST_WINDOW)), ..usual }
 }
 
+/// Files of state are made fewer in parts of at least so many bytes.
+const LEAST_PASS: u64 = 1 << 20;
+
+/// What making files of state fewer may hold.
+pub(super) fn compaction(limit: MemoryLimit) -> CompactionMemory {
+    CompactionMemory { pass_bytes: (limit.bytes / 16).max(LEAST_PASS), scratch: scratch(limit) }
+}
+
+#[cfg(feature = "spill")]
+fn scratch(limit: MemoryLimit) -> Option<Scratch> {
+    let cache = usize::try_from(limit.bytes / 16).unwrap_or(usize::MAX);
+    Some(Arc::new(move || Ok(Box::new(SpillFile::create(&std::env::temp_dir(), cache)?))))
+}
+
+#[cfg(not(feature = "spill"))]
+fn scratch(_: MemoryLimit) -> Option<Scratch> {
+    None
+}
+
 /// Gives operators whose rows can leave memory their share.
 ///
 /// # Errors
 /// When there is no place for rows outside memory.
 #[cfg(feature = "spill")]
 pub(super) fn limit(limit: MemoryLimit, operators: &mut BTreeMap<TaskId, OperatorTask>) -> Result<()> {
-    use crate::state::StateBudget;
-    use crate::store::SpillFile;
-
     let instances = operators.values().filter(|task| task.can_leave_memory()).count().max(1);
     let share = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX) / instances;
     for task in operators.values_mut().filter(|task| task.can_leave_memory()) {

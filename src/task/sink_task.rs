@@ -81,7 +81,7 @@ impl SinkDone {
             }
             SinkStep::Write(channel, batch) => {
                 let (rows, bytes) = (batch.rows() as u64, batch.bytes() as u64);
-                let batch = user_batch(batch.records)?;
+                let batch = if writer.takes_views() { batch.records } else { user_batch(batch.records)? };
                 self.written_micros = Some(now());
                 writer.write(&batch)?;
                 self.written.push((channel, rows, bytes));

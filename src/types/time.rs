@@ -6,6 +6,7 @@
 use std::fmt::Write;
 
 use super::calendar::{MICROS_PER_DAY, MICROS_PER_SECOND, date_of, days_of};
+use super::eight::seconds_of_day;
 use super::number::trimmed;
 use super::zone::Zone;
 
@@ -42,11 +43,11 @@ pub(crate) fn usual_timestamp(text: &[u8]) -> Option<i64> {
 /// Reads what follows the date in the usual form of a timestamp, ` HH:mm:ss` with ` ` or `T`, into microseconds since midnight.
 #[inline]
 pub(crate) fn time_of_day(text: &[u8]) -> Option<i64> {
-    let text: &[u8; 9] = text.try_into().ok()?;
-    let is_punctuated = matches!(text[0], b' ' | b'T') && text[3] == b':' && text[6] == b':';
-    let (hour, minute, second) = (two_digits(text, 1)?, two_digits(text, 4)?, two_digits(text, 7)?);
-    let is_time = is_punctuated && hour <= 23 && minute <= 59 && second <= 59;
-    is_time.then_some(((hour * 60 + minute) * 60 + second) * MICROS_PER_SECOND)
+    let (blank, time) = text.split_first()?;
+    if !matches!(blank, b' ' | b'T') {
+        return None;
+    }
+    seconds_of_day(time.try_into().ok()?).map(|seconds| seconds * MICROS_PER_SECOND)
 }
 
 #[inline]

@@ -19,8 +19,9 @@ use std::fmt;
 use std::mem;
 use std::sync::{Arc, Mutex};
 
-use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use uuid::Uuid;
 
 use crate::clock::lock;
@@ -214,7 +215,10 @@ impl SinkWriter for MemoryWriter {
     }
 
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        self.rows.push(engine_batch(batch.clone())?);
+        let batch = engine_batch(batch.clone())?;
+        let columns = batch.columns().iter().map(copied_out).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        self.rows.push(RecordBatch::try_new_with_options(batch.schema(), columns, &options)?);
         Ok(())
     }
 
@@ -225,6 +229,23 @@ impl SinkWriter for MemoryWriter {
 
     fn abort(&mut self) {
         self.rows.clear();
+    }
+
+    fn takes_views(&self) -> bool {
+        true
+    }
+}
+
+/// The same values without a share in blocks of input, which the table would keep in memory.
+fn copied_out(column: &ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::Utf8View if !column.as_string_view().data_buffers().is_empty() => {
+            Arc::new(column.as_string_view().gc())
+        }
+        DataType::BinaryView if !column.as_binary_view().data_buffers().is_empty() => {
+            Arc::new(column.as_binary_view().gc())
+        }
+        _ => Arc::clone(column),
     }
 }
 

@@ -49,4 +49,8 @@ impl SinkWriter for Noop {
     }
 
     fn abort(&mut self) {}
+
+    fn takes_views(&self) -> bool {
+        true
+    }
 }

@@ -10,8 +10,8 @@
 //! Counts of the pieces of a text need no rows in between: the half cuts the texts itself and finds the group of each piece by a view
 //! onto it, so that no column of pieces is made.
 //!
-//! Output batches carry the key hashes. A key comes out several times in an epoch that has more than [`FLUSH_GROUPS`]
-//! keys with few rows each or hardly repeats any; the other half merges them. How keys that are times are laid out stands in `slots`.
+//! Output batches carry the key hashes. A key comes out several times in an epoch that has more than [`MOST_GROUPS`]
+//! keys or hardly repeats any; the other half merges them. How keys that are times are laid out stands in `slots`.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
@@ -28,16 +28,13 @@ use crate::operator::{
 };
 use crate::protocol::key_group::hash_rows;
 
-/// So many groups are flushed without waiting for the barrier, unless each has many rows.
+/// With so many groups it is judged whether more rows will find theirs.
 const FLUSH_GROUPS: usize = 65_536;
 
-/// So many are flushed in any case.
+/// So many are flushed without waiting for the barrier in any case.
 const MOST_GROUPS: usize = 4 * FLUSH_GROUPS;
 
-/// A group that has so many rows on average is worth waiting for more.
-const MANY_ROWS: usize = 8;
-
-/// After so many rows it is judged whether grouping them before the exchange pays.
+/// It is judged by so many rows, and where rows hardly repeat so many groups are flushed at a time.
 const TRIAL_ROWS: usize = 16_384;
 
 /// So many empty tables are kept for the windows of the next epochs.
@@ -64,6 +61,10 @@ struct Groups {
     count: usize,
     /// Rows taken since the last flush.
     rows: usize,
+    /// Rows and groups at the last judgement.
+    judged: (usize, usize),
+    /// The last flush had nearly as many groups as rows.
+    hardly_repeats: bool,
     /// What a flush under way has still to put out, each from this group on.
     flushing: VecDeque<(i64, GroupTable, usize)>,
     small: Coalescer,
@@ -139,15 +140,28 @@ impl Groups {
         Ok(true)
     }
 
-    fn is_due(&self) -> bool {
-        let is_large = self.count >= FLUSH_GROUPS && self.count * MANY_ROWS > self.rows;
-        is_large || self.count >= MOST_GROUPS || (self.rows >= TRIAL_ROWS && self.count * 5 > self.rows * 4)
+    /// Whether groups have to be put out now. Grouping pays as long as rows find their groups: what counts are the last ones, because
+    /// at first every key is new.
+    fn is_due(&mut self) -> bool {
+        if self.count >= MOST_GROUPS || (self.hardly_repeats && self.count >= TRIAL_ROWS) {
+            return true;
+        }
+        let (rows, groups) = (self.rows - self.judged.0, self.count - self.judged.1);
+        if self.count < FLUSH_GROUPS || rows < TRIAL_ROWS {
+            if self.count < FLUSH_GROUPS && rows >= TRIAL_ROWS {
+                self.judged = (self.rows, self.count);
+            }
+            return false;
+        }
+        self.judged = (self.rows, self.count);
+        groups * 2 > rows
     }
 
     fn start_flush(&mut self) {
         let tables = std::mem::take(&mut self.tables);
+        self.hardly_repeats = self.count >= TRIAL_ROWS && self.count * 5 > self.rows * 4;
         self.flushing.extend(tables.into_iter().map(|(slot, table)| (slot, table, 0)));
-        (self.rows, self.count) = (0, 0);
+        (self.rows, self.count, self.judged) = (0, 0, (0, 0));
     }
 
     fn flush(&mut self, spec: &AggregateSpec, schema: &SchemaRef, output: &mut Output) -> Result<Flow> {
@@ -393,14 +407,30 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_hardly_repeat_are_flushed_before_the_barrier() {
+    fn rows_that_hardly_repeat_are_flushed_before_the_barrier_and_then_sooner() {
         let mut operator = PartialAggregate::new(spec(1));
         let mut output = Output::default();
-        let first = operator.on_batch(0, batch((0..10_000).map(|n| n.to_string())), &mut output).unwrap();
-        assert!(first == Flow::Done && output.take().is_empty());
-        let flow = operator.on_batch(0, batch((10_000..20_000).map(|n| n.to_string())), &mut output).unwrap();
-        let rows: Vec<usize> = drain(&mut operator, flow, &mut output).concat().iter().map(Batch::rows).collect();
-        assert_eq!(rows, [8192, 8192, 3616]);
+        let mut sizes = Vec::new();
+        for round in 0..12 {
+            let words = (round * 10_000..(round + 1) * 10_000).map(|n: i64| n.to_string());
+            let flow = operator.on_batch(0, batch(words), &mut output).unwrap();
+            let rows: usize = drain(&mut operator, flow, &mut output).concat().iter().map(Batch::rows).sum();
+            sizes.extend(Some((round, rows)).filter(|(_, rows)| *rows > 0));
+        }
+        assert_eq!(sizes, [(6, 70_000), (8, 20_000), (10, 20_000)]);
+    }
+
+    #[test]
+    fn groups_that_rows_find_again_wait_for_the_barrier() {
+        let mut operator = PartialAggregate::new(spec(1));
+        let mut output = Output::default();
+        for round in 0..30 {
+            // Drawn from a hundred thousand keys.
+            let number = |n: u64| xxhash_rust::xxh3::xxh3_64(&(n + round * 10_000).to_le_bytes()) % 100_000;
+            let words = (0..10_000).map(|n| number(n).to_string());
+            assert_eq!(operator.on_batch(0, batch(words), &mut output).unwrap(), Flow::Done, "round {round}");
+            assert!(output.take().is_empty(), "round {round}");
+        }
     }
 
     #[test]
@@ -410,7 +440,7 @@ mod tests {
         let mut flow = Flow::Done;
         for round in 0..3 {
             assert_eq!(flow, Flow::Done, "flushed before round {round}");
-            let words = (0..40_000).flat_map(|n| [n, n]).map(|n| format!("{}", n + round % 2 * 40_000));
+            let words = (0..40_000).map(|n| format!("{}", n + round * 40_000));
             flow = operator.on_batch(0, batch(words), &mut output).unwrap();
             if flow == Flow::More {
                 break;

@@ -21,8 +21,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::checkpoint::{
-    CheckpointLog, Commits, Compacted, Compaction, Defect as ProtocolDefect, DurableEnd, EpochEnd, EventTimeRecord,
-    FileKind, Gathering, Opening, PlannedRange, SavedSources, SinkEnd, encode_state, persist,
+    CheckpointLog, Commits, Compacted, Compaction, CompactionMemory, Defect as ProtocolDefect, DurableEnd, EpochEnd,
+    EventTimeRecord, FileKind, Gathering, Opening, PlannedRange, SavedSources, Scratch, SinkEnd, encode_state, persist,
 };
 use crate::clock::ManualClock;
 use crate::connector::{Offset, Prepared, ReadLimit, SinkContext, Source};
@@ -38,6 +38,7 @@ use crate::protocol::{Barrier, BarrierKind, Defect, Epoch, EpochTime, Message, W
 use crate::runtime::{
     StatefulNode, StaticTables, open_sources_at, owner, plan_record, prepare_operators, restore, stateful_nodes,
 };
+use crate::state::{ColdStore, MapStore};
 use crate::store::{CheckpointStore, MemoryStore};
 use crate::task::{
     BeginEpoch, Effect, EpochAck, Fetched, OperatorTask, Progress, Reader, SinkDone, SinkJob, SinkTask, Snapshot,
@@ -446,9 +447,17 @@ impl World {
             }
             Io::Compact(compaction) => {
                 let operator = compaction.operator;
+                let way = self.random.below(6);
                 let (node, log) = (&self.stateful[operator], self.commits.log());
-                let result =
-                    compaction.run(|| node.fresh(), self.evicted[operator], log.reader(), &log.writer(), |_| ());
+                let result = {
+                    // Sometimes part by part, with rows that wait for their part outside memory or are read again.
+                    let pass_bytes = [1, 2000, u64::MAX][way % 3];
+                    let make = || -> Result<Box<dyn ColdStore>> { Ok(Box::<MapStore>::default()) };
+                    let scratch = way.is_multiple_of(2).then(|| Arc::new(make) as Scratch);
+                    let memory = CompactionMemory { pass_bytes, scratch };
+                    let places = (log.reader(), &log.writer());
+                    compaction.run(|| node.fresh(), self.evicted[operator], places, &memory, |_| ())
+                };
                 self.io.push(Io::Compacted(operator, result));
                 Ok(())
             }

@@ -18,7 +18,7 @@ use super::{Dialect, Spec};
 use crate::connector::format::strings::views_into;
 use crate::connector::format::values::{self, TimeFormats};
 use crate::error::{Error, Result};
-use crate::types::{INLINE_BYTES, time_of_day, usual_timestamp, view_of};
+use crate::types::{INLINE_BYTES, find_either, leading_digits, time_of_day, usual_timestamp, view_of};
 
 /// After a row in another form, so many batches are read the long way; twice as many each time there is another such row at once.
 const FIRST_REST: u32 = 1;
@@ -211,7 +211,7 @@ impl Marks {
         if first == self.end {
             return Some(at);
         }
-        let length = rest.iter().position(|byte| *byte == self.end || *byte == self.other)?;
+        let length = find_either(rest, self.end, self.other)?;
         // A `\r` may belong to the line end, and a quote behind blanks opens a quoted value, too.
         let is_whole = rest[length] == self.end && rest[length - 1] != b'\r';
         let may_be_quoted = |quote| first == quote || first <= b' ' && rest[..length].contains(&quote);
@@ -349,19 +349,11 @@ impl Day {
 fn integer(bytes: &[u8], at: usize) -> Option<(i64, usize)> {
     let is_negative = *bytes.get(at)? == b'-';
     let start = at + usize::from(is_negative);
-    let (mut value, mut end) = (0_i64, start);
-    for byte in &bytes[start..] {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            break;
-        }
-        value = value.wrapping_mul(10).wrapping_add(i64::from(digit));
-        end += 1;
-    }
-    if end - start > SAFE_DIGITS || is_negative && end == start {
+    let (value, digits) = leading_digits(&bytes[start..]);
+    if digits > SAFE_DIGITS || is_negative && digits == 0 {
         return None;
     }
-    Some((if is_negative { -value } else { value }, end))
+    Some((if is_negative { -value } else { value }, start + digits))
 }
 
 fn integers(data_type: &DataType, values: Vec<i64>, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
