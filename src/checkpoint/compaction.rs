@@ -35,6 +35,8 @@ pub(crate) struct Run {
     pub(crate) generation: u64,
     /// So many files of one level become one of the next.
     pub(crate) fan_in: usize,
+    /// What is larger than this is more than one file again.
+    pub(crate) file_bytes: u64,
 }
 
 /// What making files fewer may hold in memory.
@@ -51,7 +53,7 @@ pub(crate) type Scratch = Arc<dyn Fn() -> Result<Box<dyn ColdStore>> + Send + Sy
 
 impl Default for CompactionMemory {
     fn default() -> Self {
-        Self { pass_bytes: 128 << 20, scratch: None }
+        Self { pass_bytes: u64::MAX, scratch: None }
     }
 }
 
@@ -87,7 +89,7 @@ impl Compaction {
     }
 
     fn of_part(operator: usize, instance: usize, files: Vec<StateFile>, run: Run) -> Option<Self> {
-        let Run { generation, fan_in } = run;
+        let Run { generation, fan_in, file_bytes } = run;
         let bytes = |is_base: bool| -> u64 {
             files.iter().filter(|file| (file.kind == FileKind::Base) == is_base).map(|file| file.bytes).sum()
         };
@@ -104,7 +106,12 @@ impl Compaction {
                 None => runs.push((file.instance, level, vec![file])),
             }
         }
-        let (instance, level, run) = runs.into_iter().find(|(_, _, run)| run.len() >= fan_in)?;
+        // Large files do not become fewer; they wait for the whole state to be written anew.
+        let become_fewer = |run: &[&StateFile]| {
+            let bytes: u64 = run.iter().map(|file| file.bytes).sum();
+            bytes.div_ceil(file_bytes.max(1)) * 2 <= run.len() as u64
+        };
+        let (instance, level, run) = runs.into_iter().find(|(_, _, run)| run.len() >= fan_in && become_fewer(run))?;
         let kind = FileKind::Changes { level: level.saturating_add(1) };
         Some(Self { operator, instance: instance as usize, files: run.into_iter().cloned().collect(), kind })
     }
@@ -134,7 +141,15 @@ impl Compaction {
         let mut result = Vec::new();
         for pass in 0..passes {
             let mut operator = operator()?;
-            rows.each(&self, passes, pass, &mut |part| operator.restore(part))?;
+            let mut is_empty = true;
+            rows.each(&self, passes, pass, &mut |part| {
+                is_empty = false;
+                operator.restore(part)
+            })?;
+            // What an operator holds without any rows is of no part of the keys.
+            if is_empty && passes > 1 {
+                continue;
+            }
             operator.on_watermark(time, &mut Output::default())?;
             if !operator.save_all() {
                 return Ok(None);
@@ -252,7 +267,7 @@ mod tests {
         StateFile { number: sequence, generation, sequence, instance, kind, rows: 1, bytes, checksum: 0 }
     }
 
-    const RUN: Run = Run { generation: 2, fan_in: FAN_IN };
+    const RUN: Run = Run { generation: 2, fan_in: FAN_IN, file_bytes: 1000 };
 
     const FRESH: FileKind = FileKind::Changes { level: 0 };
 
@@ -270,6 +285,15 @@ mod tests {
         let chosen = Compaction::choose(0, &files, RUN, true).unwrap();
         assert_eq!((chosen.files.len(), chosen.instance, chosen.kind), (16, 0, FileKind::Changes { level: 1 }));
         assert!(chosen.files.iter().all(|file| file.instance == 0));
+    }
+
+    #[test]
+    fn large_files_that_would_not_become_fewer_stay() {
+        let mut files = vec![file(100, 2, 0, FileKind::Base, 1_000_000)];
+        files.extend((0..16).map(|sequence| file(sequence, 2, 0, FRESH, 600)));
+        assert_eq!(Compaction::choose(0, &files, RUN, true), None);
+        files.extend((20..36).map(|sequence| file(sequence, 2, 1, FRESH, 400)));
+        assert_eq!(Compaction::choose(0, &files, RUN, true).unwrap().instance, 1);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::records::{
     CommitRecord, EventTimeRecord, FileKind, HASH_VERSION, KEY_GROUPS, Metadata, OffsetsRecord, PlanRecord, RunRecord,
     SavedSource, SinkEpoch, StateFile, offsets_to_text,
 };
-use super::state_file::Encoded;
+use super::state_file::{Encoded, FILE_BYTES};
 use crate::connector::{Offset, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::protocol::{Epoch, Watermark};
@@ -140,6 +140,8 @@ pub(crate) struct CheckpointLog {
     /// What is to be deleted.
     garbage: BTreeSet<String>,
     fan_in: usize,
+    /// The largest files of state that are made.
+    file_bytes: u64,
     #[cfg(test)]
     defect: Option<Defect>,
     #[cfg(test)]
@@ -240,6 +242,7 @@ impl CheckpointLog {
             has_swept: false,
             garbage: BTreeSet::new(),
             fan_in: FAN_IN,
+            file_bytes: FILE_BYTES as u64,
             #[cfg(test)]
             defect: None,
             #[cfg(test)]
@@ -261,6 +264,11 @@ impl CheckpointLog {
     #[cfg(test)]
     pub(crate) fn has(&self, defect: Defect) -> bool {
         self.defect == Some(defect)
+    }
+
+    /// Files of state are made in parts of at most so many bytes.
+    pub(crate) fn limit_files(&mut self, bytes: u64) {
+        self.file_bytes = self.file_bytes.min(bytes);
     }
 
     /// Lets so many files be enough to make them fewer.
@@ -406,7 +414,7 @@ impl CheckpointLog {
     /// Files that should become fewer; what comes of each goes to [`compacted`](Self::compacted). Of one operator there is one at a
     /// time, until a commit names its result: the same files twice would be the same rows twice.
     pub(crate) fn compactions(&mut self) -> Vec<Compaction> {
-        let run = Run { generation: self.generation, fan_in: self.fan_in };
+        let run = Run { generation: self.generation, fan_in: self.fan_in, file_bytes: self.file_bytes };
         let mut chosen = Vec::new();
         for (operator, files) in self.files.iter().enumerate() {
             if self.is_compacting(operator) {

@@ -21,7 +21,7 @@ use crate::state::{StateDelta, StatePart};
 const HASH: &str = "key_hash";
 
 /// A file is closed once it is this large, so that a large state can be read by several threads.
-const FILE_BYTES: usize = 32 << 20;
+pub(super) const FILE_BYTES: usize = 32 << 20;
 
 /// Rows of state and their key hashes.
 pub(crate) type StateRows = (RecordBatch, Vec<u64>);

@@ -201,7 +201,7 @@ pub trait Source: Send + 'static {
         BTreeMap::new()
     }
 
-    /// When the rows of a range that was just planned were read from outside, for measuring latency; nothing from a source that does
+    /// When the rows of a range that is about to be planned were read from outside, for measuring latency; nothing from a source that does
     /// not know.
     fn arrivals(&self, from: &Offset, to: &Offset) -> Vec<Arrival> {
         let _ = (from, to);

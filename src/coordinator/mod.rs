@@ -22,7 +22,7 @@ mod schedule;
 mod trigger;
 mod watermark;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::checkpoint::{PlannedRange, SavedSources};
 use crate::connector::{NextPoll, Offset, ReadLimit};
@@ -189,8 +189,8 @@ pub(crate) struct EpochMachine {
     drains: Vec<u64>,
     /// Waits that the look under way began after.
     drains_asked: Vec<u64>,
-    /// Commits under way beside the phase.
-    committing: usize,
+    /// Commits under way beside the phase, oldest first: which of them are of durable ends.
+    committing: VecDeque<BarrierKind>,
     is_stopping: bool,
     /// Nothing more will run: the query ends once all is committed.
     is_finishing: bool,
@@ -214,7 +214,7 @@ impl EpochMachine {
             watermarks,
             drains: Vec::new(),
             drains_asked: Vec::new(),
-            committing: 0,
+            committing: VecDeque::new(),
             is_stopping: false,
             is_finishing: false,
         }
@@ -250,7 +250,7 @@ impl EpochMachine {
                 self.phase = Phase::Idle;
                 self.schedule.epoch_ended();
             }
-            Event::Committed => self.committing = self.committing.saturating_sub(1),
+            Event::Committed => drop(self.committing.pop_front()),
         }
         self.consider(now)
     }
@@ -273,11 +273,17 @@ impl EpochMachine {
         &self.watermarks
     }
 
+    /// Whether a durable end is being committed. No other may begin: its state would be written for two commits at a time.
+    fn commits_durably(&self) -> bool {
+        self.committing.contains(&BarrierKind::Durable)
+    }
+
     /// When to look again, if nothing happens before.
     fn sleep(&self, now: i64) -> Option<Command> {
         let idle = self.watermarks.next_idle_at(now);
-        let durable = self.open.as_ref().filter(|_| self.committing == 0).and_then(|_| self.schedule.durable_at());
-        self.schedule.wake_at().into_iter().chain(idle).chain(durable).min().map(Command::Sleep)
+        let durable = self.open.as_ref().filter(|_| !self.commits_durably()).and_then(|_| self.schedule.durable_at());
+        let wake = self.schedule.wake_at().filter(|_| self.committing.len() < MOST_COMMITS);
+        wake.into_iter().chain(idle).chain(durable).min().map(Command::Sleep)
     }
 
     /// Whether the query is between epochs and could start one.
@@ -289,13 +295,14 @@ impl EpochMachine {
             return self.finish(now);
         }
         self.watermarks.advance(now);
-        if self.open.is_some() && self.committing == 0 && self.schedule.is_durable_due(now) {
+        if self.open.is_some() && !self.commits_durably() && self.schedule.is_durable_due(now) {
             return self.close(now);
         }
-        let is_due = self.schedule.is_due(now) || self.schedule.follows_data() && self.wants_no_data_epoch();
-        let is_due = is_due && self.committing < MOST_COMMITS;
+        let is_awake = self.schedule.follows_data() && !self.schedule.rests(now);
+        let is_due = self.schedule.is_due(now) || is_awake && self.wants_no_data_epoch();
+        let is_due = is_due && self.committing.len() < MOST_COMMITS;
         // Who waits for everything waits for the commits under way, too.
-        let is_awaited = self.committing == 0 && !self.drains.is_empty();
+        let is_awaited = self.committing.is_empty() && !self.drains.is_empty();
         if !is_due && !is_awaited {
             return self.sleep(now).into_iter().collect();
         }
@@ -320,7 +327,7 @@ impl EpochMachine {
             self.drains.append(&mut self.drains_asked);
             return self.plan(available, has_news, since, now);
         }
-        if self.committing > 0 {
+        if !self.committing.is_empty() {
             self.drains.append(&mut self.drains_asked);
         }
         if !has_news && self.open.is_some() && !self.drains_asked.is_empty() {
@@ -346,7 +353,7 @@ impl EpochMachine {
         }
         commands.extend(self.sleep(now));
         // News and waits that came while the sources were asked are looked at now.
-        if self.schedule.is_due(now) || self.committing == 0 && !self.drains.is_empty() && !has_news {
+        if self.schedule.is_due(now) || self.committing.is_empty() && !self.drains.is_empty() && !has_news {
             commands.extend(self.consider(now));
         }
         commands
@@ -358,7 +365,7 @@ impl EpochMachine {
     }
 
     fn plan(&mut self, available: Vec<Available>, has_data: bool, since: i64, now: i64) -> Vec<Command> {
-        let kind = if self.committing > 0 { BarrierKind::Light } else { self.schedule.kind(now) };
+        let kind = if self.commits_durably() { BarrierKind::Light } else { self.schedule.kind(now) };
         let to = available.into_iter().map(|available| available.latest).collect();
         let plan = self.next_plan(kind, to, has_data, since);
         self.run(plan, since, now)
@@ -424,9 +431,10 @@ impl EpochMachine {
                 self.next_epoch += 1;
                 let held = running.epoch.acks.iter().map(|ack| ack.report.operator.state_bytes).sum();
                 self.schedule.holds(held, now - running.epoch.started_micros, now);
+                let kind = running.epoch.plan.barrier.kind;
                 let mut commands = vec![Command::Commit(Box::new(running.epoch))];
                 if overlaps {
-                    self.committing += 1;
+                    self.committing.push_back(kind);
                     self.schedule.epoch_ended();
                     commands.extend(self.consider(now));
                 }
@@ -442,7 +450,7 @@ impl EpochMachine {
     /// Ends the query, behind the commits under way, and behind a durable end if there are epochs without.
     fn finish(&mut self, now: i64) -> Vec<Command> {
         self.is_finishing = true;
-        if self.committing > 0 {
+        if !self.committing.is_empty() {
             return Vec::new();
         }
         if self.open.is_some() {

@@ -82,8 +82,8 @@ impl EpochSchedule {
         self.rest_until = if rest > 0 { now.saturating_add(rest) } else { i64::MIN };
     }
 
-    /// A clock that was set back does not prolong a rest.
-    fn rests(&self, now: i64) -> bool {
+    /// Whether the sources are left alone. A clock that was set back does not prolong that.
+    pub(crate) fn rests(&self, now: i64) -> bool {
         now < self.rest_until && self.rest_until.saturating_sub(now) <= LONGEST_REST
     }
 

@@ -196,8 +196,8 @@ fn continuous_processing_goes_on_while_a_commit_is_under_way() {
     assert!(machine.on(Event::Timer, 2 * SECOND).is_empty());
     // Who waits for everything waits for the commits first.
     assert!(machine.on(Event::Drain(7), 2 * SECOND).is_empty());
-    assert!(machine.on(Event::Committed, 2 * SECOND).is_empty());
     assert_eq!(words(&machine.on(Event::Committed, 2 * SECOND)), ["plan 2 to 2"]);
+    assert!(machine.on(Event::Committed, 2 * SECOND).is_empty());
     assert_eq!(acked(&mut machine, 2, 2 * SECOND), ["commit 2", "ask Options"]);
     assert_eq!(words(&machine.on(latest(2), 2 * SECOND)), ["idle"]);
     assert_eq!(words(&machine.on(Event::Committed, 2 * SECOND)), ["ask Options"]);
@@ -211,6 +211,30 @@ fn continuous_processing_goes_on_while_a_commit_is_under_way() {
     assert_eq!(words(&machine.on(Event::Committed, 2 * SECOND + 5)), ["plan 4 to 3"]);
     assert!(acked(&mut machine, 4, 2 * SECOND + 6).contains(&"commit 4".to_string()));
     assert_eq!(words(&machine.on(Event::Committed, 2 * SECOND + 7)), ["finish"]);
+}
+
+/// Rows come without end, and every commit is answered only when the next epoch runs.
+#[test]
+fn durable_ends_come_at_their_interval_however_steadily_rows_come() {
+    let mut machine = machine(TriggerKind::Continuous(Duration::from_secs(1)));
+    machine.on(opened(0), 0);
+    let mut durable = Vec::new();
+    for epoch in 0..50 {
+        let now = i64::try_from(epoch).unwrap() * SECOND / 10;
+        let commands = machine.on(latest(i64::try_from(epoch).unwrap() + 1), now);
+        let plan =
+            commands.iter().find_map(|command| if let Command::Plan(plan) = command { Some(plan) } else { None });
+        // The close of an interval is planned without asking.
+        let kind = plan.map_or(BarrierKind::Durable, |plan| plan.barrier.kind);
+        durable.extend((kind == BarrierKind::Durable).then_some(epoch));
+        machine.on(Event::Planned, now);
+        if epoch > 0 {
+            machine.on(Event::Committed, now);
+        }
+        machine.on(ack(0, epoch), now);
+        machine.on(ack(1, epoch), now);
+    }
+    assert_eq!(durable, [0, 10, 20, 30, 40]);
 }
 
 #[test]

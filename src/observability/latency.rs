@@ -22,7 +22,8 @@ pub struct Arrival {
     pub rows: u64,
 }
 
-/// How long rows took from being read by their source to the call of the sink that shows what became of them, in milliseconds.
+/// How long rows took from being read by their source until what became of them was handed to the sink's writer, in milliseconds. When a
+/// sink shows it is another matter: files, for one, at the next commit.
 ///
 /// Only sources that know when they read something take part (`socket`; others by
 /// [`Source::arrivals`](crate::connector::Source::arrivals)), and only epochs that put something out. Percentiles are at most 1/16

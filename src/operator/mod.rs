@@ -227,7 +227,7 @@ pub trait Operator: Send + 'static {
         Ok(())
     }
 
-    /// Holds no more than `budget` between epochs, as far as it can: called once, after [`open`](Self::open) and before state comes back,
+    /// Holds no more than `budget` behind a [`snapshot`](Self::snapshot), as far as it can: called once, after [`open`](Self::open) and before state comes back,
     /// if the query has a limit. An operator that does not implement it holds all of its state in memory.
     ///
     /// # Errors

@@ -60,6 +60,8 @@ pub(super) struct Close {
 struct Back {
     commits: Box<Commits>,
     result: Result<()>,
+    /// A commit failed: those behind it must not be made.
+    has_failed: bool,
 }
 
 /// Files of an operator were written, or could not be.
@@ -135,6 +137,8 @@ pub(super) struct CheckpointActor {
     compacted: Vec<CompactionDone>,
     /// To be let go, behind what waits.
     closing: Option<Close>,
+    /// Nothing more is planned or committed.
+    has_failed: bool,
     temporary: Option<TemporaryDirectory>,
     path: ActorPath,
     coordinator: Addr<CoordinatorActor>,
@@ -156,6 +160,7 @@ impl CheckpointActor {
             operators,
             compacted: Vec::new(),
             closing: None,
+            has_failed: false,
             temporary,
             path,
             coordinator,
@@ -172,6 +177,9 @@ impl CheckpointActor {
 
     fn next_job(&mut self, ctx: &mut Context<Self>) {
         let Some(commits) = self.commits.take() else { return };
+        if self.has_failed {
+            self.waiting.clear();
+        }
         if let Some(job) = self.waiting.pop_front() {
             self.work(job, commits, ctx);
         } else if let Some(close) = self.closing.take() {
@@ -193,11 +201,13 @@ impl CheckpointActor {
                 Job::Commit(end) => {
                     let committed = contained("a sink's commit", || commit(&mut commits, &end));
                     let has_grown = committed.is_ok() && end.durable.is_some();
+                    let has_failed = committed.is_err();
                     post(&coordinator, Report::Committed(end.epoch, committed));
-                    if has_grown { contained("clean-up", || commits.log_mut().clean()) } else { Ok(()) }
+                    let result = if has_grown { contained("clean-up", || commits.log_mut().clean()) } else { Ok(()) };
+                    return post(&me, Back { commits, result, has_failed });
                 }
             };
-            post(&me, Back { commits, result });
+            post(&me, Back { commits, result, has_failed: false });
         });
     }
 
@@ -341,7 +351,8 @@ impl Handler<Back> for CheckpointActor {
     type Result = ();
 
     fn handle(&mut self, back: Back, ctx: &mut Self::Context) {
-        let Back { mut commits, result } = back;
+        let Back { mut commits, result, has_failed } = back;
+        self.has_failed |= has_failed;
         if let Err(error) = result {
             log::warn!(target: "millstream::checkpoint", "old files could not be deleted: {error}");
         }

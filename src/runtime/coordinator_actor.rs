@@ -128,6 +128,8 @@ type Errand = Box<dyn FnOnce(&mut Vec<Box<dyn Source>>) -> Result<SourceAnswer> 
 struct Committing {
     epoch: Box<FinishedEpoch>,
     arrivals: Vec<Arrival>,
+    /// Where the watermark stood behind it.
+    watermark: Option<WatermarkStatus>,
     /// Since when, in microseconds.
     since: i64,
     /// How long keeping the plan took, in microseconds.
@@ -184,8 +186,8 @@ pub(super) struct CoordinatorActor {
     sources: Option<Vec<Box<dyn Source>>>,
     on_end: Option<OnEnd>,
     alive: BTreeSet<TaskId>,
-    /// What waits for the sources to come back.
-    errands_waiting: VecDeque<Errand>,
+    /// What waits for the sources to come back, and whether it blocks even if they do not.
+    errands_waiting: VecDeque<(bool, Errand)>,
     plan: Option<EpochPlan>,
     /// What the sources will read once the plan is durable.
     planned: PlannedSources,
@@ -282,12 +284,22 @@ impl CoordinatorActor {
     fn ask_latest(&mut self, from: Vec<Offset>, limit: ReadLimit, ctx: &mut Context<Self>) {
         self.parts.state.set_status("Getting offsets from sources", false, true);
         self.with_sources(ctx, move |sources| {
-            let _none_are_added = memory::hold_additions();
             let ask = |(source, from): (&mut Box<dyn Source>, &Offset)| {
                 let latest = source.latest(from, limit)?;
-                Ok(Available { latest, next_poll: source.next_poll() })
+                Ok::<_, Error>(Available { latest, next_poll: source.next_poll() })
             };
-            sources.iter_mut().zip(&from).map(ask).collect::<Result<_>>().map(SourceAnswer::Latest)
+            // Those that may take long first: while additions are held, nobody in the process can add rows.
+            let mut answers: Vec<Option<Available>> = Vec::new();
+            for (source, from) in sources.iter_mut().zip(&from) {
+                answers.push(if source.never_blocks() { None } else { Some(ask((source, from))?) });
+            }
+            let _none_are_added = memory::hold_additions();
+            let all = sources
+                .iter_mut()
+                .zip(&from)
+                .zip(answers)
+                .map(|(source, answer)| answer.map_or_else(|| ask(source), Ok));
+            all.collect::<Result<_>>().map(SourceAnswer::Latest)
         });
     }
 
@@ -360,7 +372,8 @@ impl CoordinatorActor {
         post(&self.parts.checkpoint, CommitEpoch { epoch: plan.barrier.epoch, prepared, durable });
         let (since, plan_kept_micros) = (self.now(), self.plan_kept_micros.take());
         let arrivals = std::mem::take(&mut self.planned.arrivals);
-        self.committing.push_back(Committing { epoch, arrivals, since, plan_kept_micros });
+        let watermark = self.show_watermark(plan.barrier.epoch, since);
+        self.committing.push_back(Committing { epoch, arrivals, watermark, since, plan_kept_micros });
         self.plan = None;
     }
 
@@ -376,7 +389,9 @@ impl CoordinatorActor {
         }
         self.noting += 1;
         let late_rows = Arc::clone(&self.parts.late_rows);
-        self.with_sources(ctx, move |sources| {
+        // Late rows are added to a stream, which waits for those who hold additions.
+        let blocks = !dropped.is_empty();
+        let note = move |sources: &mut Vec<Box<dyn Source>>| {
             if let Err(error) = late_rows.add(plan.barrier.epoch, dropped) {
                 log::warn!(target: "millstream::runtime", "late rows could not be kept: {error}");
             }
@@ -386,18 +401,20 @@ impl CoordinatorActor {
                 }
             }
             Ok(SourceAnswer::Committed(sources.iter().map(|source| source.metrics()).collect()))
-        });
+        };
+        self.errand(blocks, Box::new(note), ctx);
     }
 
     /// The oldest epoch is through: shows its progress, then lets the machine go on.
     fn epoch_done(&mut self, ctx: &mut Context<Self>) {
-        if let Some(Committing { mut epoch, arrivals, since, plan_kept_micros }) = self.committing.pop_front() {
+        if let Some(Committing { mut epoch, arrivals, watermark, since, plan_kept_micros }) =
+            self.committing.pop_front()
+        {
             let now = self.now();
             trace::epoch(&self.parts.facts.path, epoch.plan.barrier.epoch, "epoch_committed");
             epoch.durations.insert("commitOffsets", now - since);
             epoch.durations.extend(plan_kept_micros.map(|micros| ("walCommit", micros)));
             self.measure(&epoch, &arrivals);
-            let watermark = self.show_watermark(epoch.plan.barrier.epoch, now);
             if let Some(warning) = self.parts.facts.late_warning(&epoch, &self.parts.roles, now) {
                 trace::late_rows(&self.parts.facts.path, epoch.plan.barrier.epoch, &warning);
             }
@@ -462,19 +479,25 @@ impl CoordinatorActor {
         ctx: &mut Context<Self>,
         work: impl FnOnce(&mut Vec<Box<dyn Source>>) -> Result<SourceAnswer> + Send + 'static,
     ) {
-        self.errands_waiting.push_back(Box::new(work));
+        self.errand(false, Box::new(work), ctx);
+    }
+
+    /// An errand, which may block for other reasons than the sources.
+    fn errand(&mut self, blocks: bool, work: Errand, ctx: &mut Context<Self>) {
+        self.errands_waiting.push_back((blocks, work));
         self.next_errand(ctx);
     }
 
     fn next_errand(&mut self, ctx: &mut Context<Self>) {
         let Some(mut sources) = self.sources.take() else { return };
-        let Some(work) = self.errands_waiting.pop_front() else {
+        let Some((blocks, work)) = self.errands_waiting.pop_front() else {
             self.sources = Some(sources);
             return;
         };
         self.errands += 1;
         // A static table is read on such an errand, too.
-        let never_blocks = self.parts.statics.is_empty() && sources.iter().all(|source| source.never_blocks());
+        let never_blocks =
+            !blocks && self.parts.statics.is_empty() && sources.iter().all(|source| source.never_blocks());
         if never_blocks {
             let answer = contained("a source", || work(&mut sources));
             return ctx.notify(SourcesBack { sources, answer });
@@ -593,7 +616,9 @@ impl CoordinatorActor {
             _ if self.keeping_since.is_some() => Some("the checkpoint to keep a plan"),
             None if self.parts.statics.is_empty() => Some("a source"),
             None => Some("a source or a static table"),
-            Some(_) if !self.committing.is_empty() => Some("the checkpoint or a sink to commit"),
+            Some(_) if !self.committing.is_empty() && self.parts.machine.missing().is_empty() => {
+                Some("the checkpoint or a sink to commit")
+            }
             Some(_) => None,
         }
     }

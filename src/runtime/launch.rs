@@ -119,7 +119,10 @@ pub(crate) fn launch(topology: &Topology, mut options: LaunchOptions, state: Arc
     let stateful = stateful_nodes(topology, &graph, &operators);
     let nodes = watermark_nodes(topology, &graph);
     let plan = plan_record(topology, &stateful, &nodes, options.watermarks.policy);
-    let (log, found) = CheckpointLog::open(Arc::clone(&options.checkpoint.store), opening(plan, &options))?;
+    let (mut log, found) = CheckpointLog::open(Arc::clone(&options.checkpoint.store), opening(plan, &options))?;
+    if let Some(limit) = options.memory {
+        log.limit_files(memory::compaction(limit).pass_bytes);
+    }
     options.id = Uuid::from_u128(log.id());
     let (sources, start) = open_sources_at(topology, &found, options.trigger)?;
     statics.refresh(&coordinator_path(topology, &options), None, options.clock.as_ref())?;

@@ -5,7 +5,7 @@
 //!
 //! | share  | for                                                                                              |
 //! |--------|--------------------------------------------------------------------------------------------------|
-//! | 1 / 2  | state, between epochs, in equal parts for the instances of operators whose rows can leave memory   |
+//! | 1 / 2  | state, behind a durable end, in equal parts for the instances of operators whose rows can leave memory   |
 //! | 1 / 8  | pages of the files where they go                                                                  |
 //! | 1 / 16 | what one epoch reads; as rows on their way and as groups it takes several times that              |
 //! | 1 / 16 | files of state that are made fewer at a time; as groups and columns they take several times that  |

@@ -38,7 +38,7 @@ pub trait ColdStore: Send + fmt::Debug {
     fn remove(&mut self, from: &[u8], to: &[u8]) -> Result<()>;
 }
 
-/// How much memory an operator instance may hold between epochs, and where the rest goes.
+/// How much memory an operator instance may hold behind a durable end, and where the rest goes.
 #[derive(Debug)]
 pub struct StateBudget {
     /// In bytes.

@@ -178,7 +178,7 @@ impl Operator for FinalAggregate {
     }
 
     fn save_all(&mut self) -> bool {
-        self.running().map(ResultTables::save_all).is_ok()
+        self.running().is_ok_and(ResultTables::save_all)
     }
 
     fn state_identity(&self) -> Option<String> {

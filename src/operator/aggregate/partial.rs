@@ -147,14 +147,11 @@ impl Groups {
             return true;
         }
         let (rows, groups) = (self.rows - self.judged.0, self.count - self.judged.1);
-        if self.count < FLUSH_GROUPS || rows < TRIAL_ROWS {
-            if self.count < FLUSH_GROUPS && rows >= TRIAL_ROWS {
-                self.judged = (self.rows, self.count);
-            }
+        if rows < TRIAL_ROWS {
             return false;
         }
         self.judged = (self.rows, self.count);
-        groups * 2 > rows
+        self.count >= FLUSH_GROUPS && groups * 2 > rows
     }
 
     fn start_flush(&mut self) {
@@ -417,7 +414,7 @@ mod tests {
             let rows: usize = drain(&mut operator, flow, &mut output).concat().iter().map(Batch::rows).sum();
             sizes.extend(Some((round, rows)).filter(|(_, rows)| *rows > 0));
         }
-        assert_eq!(sizes, [(6, 70_000), (8, 20_000), (10, 20_000)]);
+        assert_eq!(sizes, [(7, 80_000), (9, 20_000), (11, 20_000)]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::AggregateSpec;
 use super::cold::{ColdGroups, Cursor, Page};
 use super::groups::{BATCH_ROWS, Coalescer, GroupSet, GroupTable, group_range, nothing_to_fetch, records};
 use super::partial::states;
-use super::slots::{NEVER, SlottedColumns, SlottedRows, TimeKind, micros_of};
+use super::slots::{MINUTE, NEVER, SlottedColumns, SlottedRows, TimeKind, micros_of};
 use crate::error::Result;
 use crate::operator::{Balance, Batch, Flow, OperatorStats, Output, StateBudget, StateDelta, StatePart};
 
@@ -51,8 +51,6 @@ pub(super) struct ResultTables {
     restored: Vec<StatePart>,
     /// Groups outside memory, if there is a budget.
     cold: Option<ColdGroups>,
-    /// Whether groups outside memory are not in a snapshot either.
-    saves_cold: bool,
 }
 
 /// Groups to show, from the `next` one on.
@@ -81,7 +79,6 @@ impl ResultTables {
             balance: Balance::default(),
             restored: Vec::new(),
             cold: None,
-            saves_cold: false,
         }
     }
 
@@ -183,6 +180,9 @@ impl ResultTables {
     /// Of plain times, the slot that `until` is in may be final in part.
     fn take_part_of_slot(&mut self, until: i64) -> Result<Option<(i64, ResultTable)>> {
         let Some((&slot, table)) = self.slots.range_mut(..NEVER).next() else { return Ok(None) };
+        if until < slot.saturating_sub(MINUTE) {
+            return Ok(None);
+        }
         if let (Some(cold), true) = (&mut self.cold, table.outside.rows > 0) {
             // A minute of groups: they are judged one by one, in memory.
             table.take_back(cold, slot)?;
@@ -281,19 +281,9 @@ impl ResultTables {
 
     pub(super) fn snapshot(&mut self, schema: &SchemaRef) -> Result<StateDelta> {
         let mut changed = Vec::new();
-        let saves_cold = std::mem::take(&mut self.saves_cold);
         for slot in std::mem::take(&mut self.unsaved) {
-            let Some(table) = self.slots.get_mut(&slot) else { continue };
-            match &mut self.cold {
-                Some(cold) if saves_cold && table.outside.rows > 0 => {
-                    let mut pages = table.write_over(cold, slot)?;
-                    while let Some(Page { mut columns, hashes }) = cold.page(&mut pages)? {
-                        columns.extend(self.spec.slot_column(slot, hashes.len()));
-                        changed.push((records(schema, columns, hashes.len())?, hashes));
-                    }
-                    table.unsaved.clear();
-                }
-                _ => table.snapshot(&self.spec, schema, slot, &mut changed)?,
+            if let Some(table) = self.slots.get_mut(&slot) {
+                table.snapshot(&self.spec, schema, slot, &mut changed)?;
             }
         }
         self.leave_memory()?;
@@ -319,13 +309,16 @@ impl ResultTables {
         Ok(())
     }
 
-    /// From now on no snapshot holds any group.
-    pub(super) fn save_all(&mut self) {
+    /// From now on no snapshot holds any group. Not possible, and nothing is done, if some are outside memory.
+    pub(super) fn save_all(&mut self) -> bool {
+        if self.slots.values().any(|table| table.outside.rows > 0) {
+            return false;
+        }
         for (slot, table) in &mut self.slots {
             self.unsaved.insert(*slot);
             table.save_all();
         }
-        self.saves_cold = true;
+        true
     }
 
     /// Takes state back; it is put into the tables with the next use, or outside memory if it is too much.

@@ -447,13 +447,13 @@ impl World {
             }
             Io::Compact(compaction) => {
                 let operator = compaction.operator;
-                let way = self.random.below(6);
+                let way = self.random.below(4);
                 let (node, log) = (&self.stateful[operator], self.commits.log());
                 let result = {
                     // Sometimes part by part, with rows that wait for their part outside memory or are read again.
-                    let pass_bytes = [1, 2000, u64::MAX][way % 3];
+                    let pass_bytes = [1500, u64::MAX][way % 2];
                     let make = || -> Result<Box<dyn ColdStore>> { Ok(Box::<MapStore>::default()) };
-                    let scratch = way.is_multiple_of(2).then(|| Arc::new(make) as Scratch);
+                    let scratch = (way < 2).then(|| Arc::new(make) as Scratch);
                     let memory = CompactionMemory { pass_bytes, scratch };
                     let places = (log.reader(), &log.writer());
                     compaction.run(|| node.fresh(), self.evicted[operator], places, &memory, |_| ())

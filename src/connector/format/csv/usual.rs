@@ -71,7 +71,7 @@ enum Cells {
 /// The date that was read last, and its midnight.
 #[derive(Debug, Default)]
 struct Day {
-    text: [u8; 10],
+    text: Option<[u8; 10]>,
     midnight: i64,
     /// Microseconds east of UTC, which are taken off.
     east: i64,
@@ -81,7 +81,10 @@ impl UsualRows {
     /// For the columns that `projection` names; `None` if the options make every row unusual.
     pub(super) fn new(spec: &Spec, projection: &[usize]) -> Option<Self> {
         let Dialect { separator, newline, quote, comment, trims_start, trims_end, .. } = spec.dialect;
-        let is_plain = comment.is_none() && !trims_start && !trims_end && spec.null_value.is_empty();
+        // What may stand in a number or a time ends no value here.
+        let is_mark = |byte: u8| byte.is_ascii_digit() || matches!(byte, b' ' | b'-' | b'+' | b':' | b'T');
+        let has_marks = is_mark(separator) || is_mark(newline);
+        let is_plain = comment.is_none() && !trims_start && !trims_end && !has_marks && spec.null_value.is_empty();
         if !is_plain || spec.corrupt.is_some() || spec.schema.fields().is_empty() {
             return None;
         }
@@ -130,9 +133,6 @@ impl UsualRows {
             self.rest();
             return Ok(None);
         }
-        if rows == most || next == text.len() {
-            self.next_rest = FIRST_REST;
-        }
         let mut columns = Vec::with_capacity(self.projection.len());
         for index in &self.projection {
             match self.columns[*index].take(rows, text, &self.formats)? {
@@ -145,6 +145,9 @@ impl UsualRows {
             }
         }
         self.forget();
+        if rows == most || next == text.len() {
+            self.next_rest = FIRST_REST;
+        }
         Ok(Some((columns, rows, next)))
     }
 
@@ -163,7 +166,7 @@ impl UsualRows {
     #[inline]
     fn row(&mut self, bytes: &[u8], mut at: usize, row: usize) -> Option<usize> {
         // A blank line is no row.
-        if *bytes.get(at)? <= b' ' {
+        if *bytes.get(at)? <= b' ' || bytes[at] == self.newline {
             return None;
         }
         let last = self.columns.len() - 1;
@@ -335,9 +338,9 @@ impl Day {
     #[inline]
     fn timestamp(&mut self, text: &[u8]) -> Option<i64> {
         let (date, time) = text.split_first_chunk::<10>()?;
-        if *date != self.text {
+        if Some(*date) != self.text {
             let micros = usual_timestamp(text)?;
-            self.text = *date;
+            self.text = Some(*date);
             self.midnight = micros - time_of_day(time)?;
         }
         Some(self.midnight + time_of_day(time)? - self.east)

@@ -15,6 +15,8 @@ pub(super) enum Admission {
     Files(u64),
     /// Files of so many bytes together, but at least one.
     Bytes(u64),
+    /// This many files, and of so many bytes together, but at least one.
+    FilesOfBytes(u64, u64),
 }
 
 impl Admission {
@@ -35,28 +37,32 @@ impl Admission {
         }
     }
 
-    /// The same, and no more than so many bytes where that is less; a number of files stays what it is.
+    /// The same, and no more than so many bytes.
     pub(super) fn within(self, limit: u64) -> Self {
         match self {
             Self::All => Self::Bytes(limit),
-            Self::Files(_) => self,
+            Self::Files(files) => Self::FilesOfBytes(files, limit),
             Self::Bytes(bytes) => Self::Bytes(bytes.min(limit)),
+            Self::FilesOfBytes(files, bytes) => Self::FilesOfBytes(files, bytes.min(limit)),
         }
     }
 
     /// Takes files from the front.
     pub(super) fn take(self, files: &mut VecDeque<ListedFile>) -> Vec<ListedFile> {
+        let at_most = |count: u64| files.len().min(usize::try_from(count).unwrap_or(usize::MAX));
+        let of_bytes = |limit: u64| {
+            let mut total = 0u64;
+            let fits = |file: &&ListedFile| {
+                total = total.saturating_add(file.size);
+                total <= limit
+            };
+            files.iter().take_while(fits).count().max(1).min(files.len())
+        };
         let count = match self {
             Self::All => files.len(),
-            Self::Files(count) => files.len().min(usize::try_from(count).unwrap_or(usize::MAX)),
-            Self::Bytes(limit) => {
-                let mut total = 0u64;
-                let fits = |file: &&ListedFile| {
-                    total = total.saturating_add(file.size);
-                    total <= limit
-                };
-                files.iter().take_while(fits).count().max(1).min(files.len())
-            }
+            Self::Files(count) => at_most(count),
+            Self::Bytes(limit) => of_bytes(limit),
+            Self::FilesOfBytes(count, limit) => at_most(count).min(of_bytes(limit)),
         };
         files.drain(..count).collect()
     }

@@ -174,7 +174,9 @@ impl FilesSource {
     #[expect(clippy::cast_precision_loss, reason = "a ratio of file counts needs no more")]
     fn keep_unread(&mut self, admission: Admission) {
         let too_few = match admission {
-            Admission::Files(files) => (self.unread.len() as f64) < files as f64 * self.options.discard_cached_ratio,
+            Admission::Files(files) | Admission::FilesOfBytes(files, _) => {
+                (self.unread.len() as f64) < files as f64 * self.options.discard_cached_ratio
+            }
             Admission::Bytes(_) => false,
             Admission::All => true,
         };

@@ -351,12 +351,16 @@ impl Source for SocketSource {
 
     fn latest(&mut self, from: &Offset, limit: ReadLimit) -> Result<Offset> {
         let from: i64 = parse_offset(from, "socket")?;
+        if let Some(base) = self.base.filter(|_| self.has_planned) {
+            // What earlier epochs read is in their hands, and nobody asks for it again.
+            self.shared.forget_before(from + 1 - base);
+        }
         let mut latest = self.newest(from)?;
         if let (ReadLimit::Bytes(bytes), Some(base)) = (limit, self.base) {
             latest = latest.min(base - 1 + self.shared.line_within(from + 1 - base, bytes)).max(from);
         }
         self.delivered = latest;
-        if latest > from {
+        if latest > from && !self.has_planned {
             self.handed_out.insert(latest);
         }
         Ok(Offset::from(latest))
@@ -372,8 +376,6 @@ impl Source for SocketSource {
             return Ok(Vec::new());
         };
         self.has_planned = true;
-        // What earlier epochs read is in their hands, and nobody asks for it again.
-        self.shared.forget_before(from + 1 - base);
         Ok(into_readers(regroup(self.rows(base, from, to)?)?, parallelism))
     }
 

@@ -35,7 +35,7 @@ use crate::operator::{DroppedRows, EpochTime, ExpressionRef, Output, Windows, re
 pub(super) const NEVER: i64 = i64::MAX;
 
 /// How many microseconds of plain times share a slot.
-const MINUTE: i64 = 60_000_000;
+pub(super) const MINUTE: i64 = 60_000_000;
 
 /// The key by which groups become final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

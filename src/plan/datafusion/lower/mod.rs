@@ -228,12 +228,7 @@ impl Lowering {
         let keeps_empty = unnest.options.null_handling == NullHandling::PreserveAndExpandEmpty;
         let output = nullable(&unnest.schema.fields()[*index]);
         if !keeps_empty && let Some((column, separator, schema)) = split_literal(&unnest.input)? {
-            let input = match unnest.input.as_ref() {
-                TypedPlan::Projection(projection) => self.relation(&projection.input)?,
-                other => self.relation(other)?,
-            };
-            let column =
-                schema.maybe_index_of_column(&column).ok_or_else(|| Error::internal("split lost its column"))?;
+            let (input, column) = self.split_input(unnest, &column, &schema)?;
             return Ok(self.after("explode", Explode::split_literal(column, &separator, output), input));
         }
         let input = self.relation(&unnest.input)?;
@@ -241,6 +236,21 @@ impl Lowering {
         let is_windows = windows_call(unnest).is_some();
         let explode = if is_windows { explode.counting(reason::NULL_TIME) } else { explode };
         Ok(self.after(if is_windows { "windows" } else { "explode" }, explode, input))
+    }
+
+    /// What comes in to a split that is done together with the explode above it, and the index of the column that is split.
+    fn split_input(
+        &mut self,
+        unnest: &Unnest,
+        column: &datafusion::common::Column,
+        schema: &DFSchema,
+    ) -> Result<(NodeId, usize)> {
+        let input = match unnest.input.as_ref() {
+            TypedPlan::Projection(projection) => self.relation(&projection.input)?,
+            other => self.relation(other)?,
+        };
+        let column = schema.maybe_index_of_column(column).ok_or_else(|| Error::internal("split lost its column"))?;
+        Ok((input, column))
     }
 
     fn extension(&mut self, plan: &TypedPlan) -> Result<NodeId> {
@@ -315,11 +325,7 @@ impl Lowering {
         if !spec.calls.iter().all(|call| call.arguments.is_empty()) {
             return Ok(None);
         }
-        let input = match unnest.input.as_ref() {
-            TypedPlan::Projection(projection) => self.relation(&projection.input)?,
-            other => self.relation(other)?,
-        };
-        let column = schema.maybe_index_of_column(&column).ok_or_else(|| Error::internal("split lost its column"))?;
+        let (input, column) = self.split_input(unnest, &column, &schema)?;
         let half = PartialAggregate::of_pieces(spec.clone(), column, &separator);
         let partial = self.after("explode", half, input);
         let (name, columns) = (self.name("aggregate"), spec.exchange_columns());
