@@ -39,7 +39,7 @@ const MARKERS: u64 = 16_384;
 const TICK: u64 = 1_000_000;
 const SECOND: u64 = 1_000_000_000;
 /// What has not come this long after the last line will not come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn main() {
     let is_small = std::env::args().any(|argument| argument == "--small");

@@ -173,7 +173,9 @@ mod tests {
             let mut histogram = LatencyHistogram::default();
             let mut sorted = values.clone();
             sorted.sort_unstable();
-            values.iter().for_each(|value| histogram.add(at(0, 1), *value));
+            for value in &values {
+                histogram.add(at(0, 1), *value);
+            }
             let stats = histogram.stats().unwrap();
             for (percent, found) in [(50, stats.p50), (90, stats.p90), (95, stats.p95), (99, stats.p99)] {
                 let place = (sorted.len() * percent).div_ceil(100) - 1;

@@ -437,7 +437,9 @@ impl CoordinatorActor {
     fn measure(&mut self, epoch: &FinishedEpoch, arrivals: &[Arrival]) {
         let written = epoch.acks.iter().filter_map(|ack| ack.report.written_micros).max();
         if let Some(written) = written {
-            arrivals.iter().for_each(|arrival| self.latencies.add(*arrival, written));
+            for arrival in arrivals {
+                self.latencies.add(*arrival, written);
+            }
         }
     }
 

@@ -43,6 +43,7 @@ pub(super) fn compaction(limit: MemoryLimit) -> CompactionMemory {
 }
 
 #[cfg(feature = "spill")]
+#[expect(clippy::unnecessary_wraps, reason = "the same signature as without the feature")]
 fn scratch(limit: MemoryLimit) -> Option<Scratch> {
     let cache = usize::try_from(limit.bytes / 16).unwrap_or(usize::MAX);
     Some(Arc::new(move || Ok(Box::new(SpillFile::create(&std::env::temp_dir(), cache)?))))

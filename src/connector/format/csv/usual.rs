@@ -135,14 +135,12 @@ impl UsualRows {
         }
         let mut columns = Vec::with_capacity(self.projection.len());
         for index in &self.projection {
-            match self.columns[*index].take(rows, text, &self.formats)? {
-                Some(column) => columns.push(column),
-                None => {
-                    self.forget();
-                    self.rest();
-                    return Ok(None);
-                }
-            }
+            let Some(column) = self.columns[*index].take(rows, text, &self.formats)? else {
+                self.forget();
+                self.rest();
+                return Ok(None);
+            };
+            columns.push(column);
         }
         self.forget();
         if rows == most || next == text.len() {
