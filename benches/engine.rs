@@ -41,7 +41,7 @@ const RUNS: usize = 3;
 /// Epochs before those that are measured.
 const WARM_UP: usize = 10;
 /// An epoch that takes longer will not end.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// So many operators hand batches on.
 const SHORT: usize = 1;
 const LONG: usize = 5;

@@ -46,11 +46,6 @@ impl MemoryLimit {
         (self.bytes / 16).max(1)
     }
 
-    /// For state, between epochs.
-    pub(crate) fn state_bytes(self) -> u64 {
-        self.bytes / 2
-    }
-
     /// How long the sources are left alone after an epoch that took `took` microseconds, behind which `held` bytes of state are in
     /// memory: as long as the epoch took for each time the limit is held, at most a second.
     fn rest(self, held: u64, took: i64) -> i64 {

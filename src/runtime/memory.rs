@@ -64,7 +64,7 @@ pub(super) fn limit(limit: MemoryLimit, operators: &mut BTreeMap<TaskId, Operato
     let share = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX) / instances;
     for task in operators.values_mut().filter(|task| task.can_leave_memory()) {
         let store = SpillFile::create(&std::env::temp_dir(), share(limit.bytes / 8))?;
-        task.limit_memory(StateBudget { bytes: share(limit.state_bytes()), store: Box::new(store) })?;
+        task.limit_memory(StateBudget { bytes: share(limit.bytes / 2), store: Box::new(store) })?;
     }
     Ok(())
 }
