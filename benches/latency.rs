@@ -143,6 +143,9 @@ fn run(lines: &[Line], rate: u64, seconds: u64, idle: Duration) {
     report(&sent, &shared);
     let (share, late) = (used / took * 100.0, sent.late as f64 / 1e6);
     println!("CPU: {share:.1} % of one core; the sender was {late:.1} ms late at most");
+    let commits = support::checkpoint_size(directory.path()).commits;
+    println!("{commits} durable commits");
+    assert!(commits as u64 >= seconds.min(2), "commits come at their interval while lines come without end");
     let cpu = cpu_seconds();
     sleep(idle);
     println!("idle: {:.2} % CPU", (cpu_seconds() - cpu) / idle.as_secs_f64() * 100.0);

@@ -149,7 +149,7 @@ pub(crate) const HOUR: Duration = Duration::from_hours(1);
 /// What a query left in its checkpoint.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct CheckpointSize {
-    commits: usize,
+    pub(crate) commits: usize,
     bytes: u64,
 }
 
