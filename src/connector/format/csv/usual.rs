@@ -4,8 +4,7 @@
 //! row: reading stops before it, and what comes next is split and read the long way ([`super::records`]).
 //!
 //! The long way finds the place of every value of a batch, then reads column by column. Here a number is read while its end is looked
-//! for, and of a timestamp only the time of day as long as the date stays the same. Of ten million rows `number,number,word,timestamp`
-//! this takes about a third of the time.
+//! for, and of a timestamp only the time of day as long as the date stays the same.
 
 use std::sync::Arc;
 
@@ -289,20 +288,19 @@ impl Column {
     fn take(&mut self, rows: usize, text: &Buffer, formats: &TimeFormats) -> Result<Option<ArrayRef>> {
         self.truncate(rows);
         let nulls = self.null_buffer(rows);
-        let capacity = rows;
         let column: ArrayRef = match &mut self.cells {
             Cells::Skipped => return Err(Error::internal("a column that is not read is asked for")),
             Cells::Integers(values, _) => {
-                let values = std::mem::replace(values, Vec::with_capacity(capacity));
+                let values = std::mem::replace(values, Vec::with_capacity(rows));
                 integers(&self.data_type, values, nulls)?
             }
             Cells::Timestamps(values, _) => {
-                let values = std::mem::replace(values, Vec::with_capacity(capacity));
+                let values = std::mem::replace(values, Vec::with_capacity(rows));
                 let times = TimestampMicrosecondArray::new(values.into(), nulls);
                 Arc::new(times.with_data_type(self.data_type.clone()))
             }
             Cells::Texts { views, has_long } => {
-                let views = std::mem::replace(views, Vec::with_capacity(capacity));
+                let views = std::mem::replace(views, Vec::with_capacity(rows));
                 Arc::new(views_into(text, views, *has_long, nulls)?)
             }
             Cells::Others(places) => {
