@@ -12,7 +12,7 @@ use crate::error::Result;
 ///
 /// All calls may wait for a disk. They are made by the instance that owns the store, within its own work: a batch of rows costs one
 /// call, not one for each row.
-pub trait ColdStore: Send + fmt::Debug {
+pub trait ColdStore: Send + Sync + fmt::Debug {
     /// Puts rows; one with a key that is there takes its place. Answers how many keys were not there.
     ///
     /// # Errors
@@ -31,11 +31,27 @@ pub trait ColdStore: Send + fmt::Debug {
     /// When they cannot be read.
     fn scan(&mut self, from: &[u8], to: &[u8], most: usize, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<()>;
 
+    /// Calls `each` with all rows whose key begins with one of `prefixes`: for each prefix in turn, in order.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn scan_prefixes(
+        &mut self,
+        prefixes: &mut dyn Iterator<Item = &[u8]>,
+        each: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<()>;
+
     /// Removes the rows whose keys are at or behind `from` and before `to`.
     ///
     /// # Errors
     /// When they cannot be removed.
     fn remove(&mut self, from: &[u8], to: &[u8]) -> Result<()>;
+
+    /// Removes the rows with these keys, as far as they are there.
+    ///
+    /// # Errors
+    /// When they cannot be removed.
+    fn remove_keys(&mut self, keys: &mut dyn Iterator<Item = &[u8]>) -> Result<()>;
 }
 
 /// How much memory an operator instance may hold behind a durable end, and where the rest goes.
@@ -73,8 +89,25 @@ impl ColdStore for MapStore {
         Ok(())
     }
 
+    fn scan_prefixes(
+        &mut self,
+        prefixes: &mut dyn Iterator<Item = &[u8]>,
+        each: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<()> {
+        for prefix in prefixes {
+            let rows = self.rows.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
+            rows.for_each(|(key, value)| each(key, value));
+        }
+        Ok(())
+    }
+
     fn remove(&mut self, from: &[u8], to: &[u8]) -> Result<()> {
         self.rows.retain(|key, _| key.as_slice() < from || key.as_slice() >= to);
+        Ok(())
+    }
+
+    fn remove_keys(&mut self, keys: &mut dyn Iterator<Item = &[u8]>) -> Result<()> {
+        keys.for_each(|key| drop(self.rows.remove(key)));
         Ok(())
     }
 }

@@ -108,8 +108,36 @@ impl ColdStore for SpillFile {
         })
     }
 
+    fn scan_prefixes(
+        &mut self,
+        prefixes: &mut dyn Iterator<Item = &[u8]>,
+        each: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<()> {
+        self.read(|table| {
+            for prefix in prefixes {
+                for row in table.range(prefix..)? {
+                    let (key, value) = row?;
+                    if !key.value().starts_with(prefix) {
+                        break;
+                    }
+                    each(key.value(), value.value());
+                }
+            }
+            Ok(())
+        })
+    }
+
     fn remove(&mut self, from: &[u8], to: &[u8]) -> Result<()> {
         self.write(|table| Ok(table.retain_in(from..to, |_, _| false)?))
+    }
+
+    fn remove_keys(&mut self, keys: &mut dyn Iterator<Item = &[u8]>) -> Result<()> {
+        self.write(|table| {
+            for key in keys {
+                table.remove(key)?;
+            }
+            Ok(())
+        })
     }
 }
 
@@ -169,7 +197,9 @@ mod tests {
         Put(Vec<(Vec<u8>, Vec<u8>)>),
         Get(Vec<Vec<u8>>),
         Scan(Vec<u8>, Vec<u8>, usize),
+        ScanPrefixes(Vec<Vec<u8>>),
         Remove(Vec<u8>, Vec<u8>),
+        RemoveKeys(Vec<Vec<u8>>),
     }
 
     fn key() -> impl Strategy<Value = Vec<u8>> {
@@ -183,7 +213,9 @@ mod tests {
             3 => prop::collection::vec(row, 0..40).prop_map(Call::Put),
             2 => prop::collection::vec(key(), 0..10).prop_map(Call::Get),
             2 => (range(), 1..5_usize).prop_map(|((from, to), most)| Call::Scan(from, to, most)),
+            2 => prop::collection::vec(key(), 0..4).prop_map(Call::ScanPrefixes),
             1 => range().prop_map(|(from, to)| Call::Remove(from, to)),
+            1 => prop::collection::vec(key(), 0..10).prop_map(Call::RemoveKeys),
         ]
     }
 
@@ -204,7 +236,13 @@ mod tests {
             Call::Scan(from, to, most) => {
                 store.scan(from, to, *most, &mut |key, value| answer.push((key.to_vec(), value.to_vec()))).unwrap();
             }
+            Call::ScanPrefixes(prefixes) => {
+                let mut prefixes = prefixes.iter().map(Vec::as_slice);
+                let mut each = |key: &[u8], value: &[u8]| answer.push((key.to_vec(), value.to_vec()));
+                store.scan_prefixes(&mut prefixes, &mut each).unwrap();
+            }
             Call::Remove(from, to) => store.remove(from, to).unwrap(),
+            Call::RemoveKeys(keys) => store.remove_keys(&mut keys.iter().map(Vec::as_slice)).unwrap(),
         }
         answer
     }

@@ -11,6 +11,7 @@
 //! Candidates are found, judged and put out in columns. A probing row may have any number of partners: after each chunk the
 //! join looks whether its output has room, and pauses in the middle of a row if not.
 
+mod cold;
 mod pairs;
 mod rows;
 mod saved;

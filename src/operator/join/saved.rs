@@ -155,20 +155,20 @@ pub(super) struct SavedSide {
 }
 
 impl SavedSide {
-    /// Reads what became of the rows of `side` in these parts, which were [checked](StatePart::check). Without `keeps_serials`, for a
-    /// side whose rows are never told of again, rows get new serials that follow each other.
+    /// Reads what became of the rows of `side` in these parts, which were [checked](StatePart::check). With `next_serial`, for a
+    /// side whose rows are never told of again, rows get new serials from that one on: those they have may be the same for two rows
+    /// of one hash.
     ///
     /// # Errors
     /// When a column is not what it should be.
-    pub(super) fn new(side: JoinSide, parts: &[StatePart], keeps_serials: bool) -> Result<Self> {
-        let next_serial = if keeps_serials { None } else { Some(0) };
+    pub(super) fn new(side: JoinSide, parts: &[StatePart], next_serial: Option<u64>) -> Result<Self> {
         let mut saved = Self { side, changes: HashMap::new(), last_serial: None, next_serial };
         for part in parts {
             saved.read_changes(part)?;
         }
-        if !keeps_serials {
+        if let Some(next) = next_serial {
             let rows: usize = parts.iter().map(|part| part.hashes.len()).sum();
-            saved.last_serial = saved.last_serial.max((rows as u64).checked_sub(1));
+            saved.last_serial = saved.last_serial.max((next + rows as u64).checked_sub(1));
         }
         Ok(saved)
     }

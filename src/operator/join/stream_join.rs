@@ -18,6 +18,7 @@ use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
+use super::cold::ColdRows;
 use super::pairs::{CHUNKS_A_STEP, Candidates, Joiner, Pairs, Probe, StoredRows, true_rows};
 use super::rows::{Expired, NEVER, NewRows, SideRows};
 use super::saved::{self, RestoredRows, SavedSide};
@@ -27,7 +28,7 @@ use crate::operator::identity;
 use crate::operator::watermark::{is_event_time, judged_times, late_rows};
 use crate::operator::{
     Balance, Barrier, Batch, DroppedRows, EpochTime, ExpressionRef, Flow, Micros, Operator, OperatorContext,
-    OperatorStats, Output, SideStats, StateDelta, StatePart, Watermark, reason,
+    OperatorStats, Output, SideStats, StateBudget, StateDelta, StatePart, Watermark, reason,
 };
 use crate::protocol::key_group::hash_rows_into;
 use crate::types::type_name;
@@ -176,7 +177,9 @@ impl StreamJoin {
         let state = self.state()?;
         for side in [JoinSide::Left, JoinSide::Right] {
             if let Some(bound) = side.of(bounds[0], bounds[1]) {
-                state.rows_mut(side).forget_until(bound.limit_micros(late_ms))?;
+                let limit = bound.limit_micros(late_ms);
+                state.rows_mut(side).forget_until(limit)?;
+                state.free_outside(side, limit)?;
             }
         }
         Ok(())
@@ -249,6 +252,8 @@ struct State {
     saved: SchemaRef,
     /// What came back and is not yet among the rows.
     restored: Vec<StatePart>,
+    /// Rows outside memory, if there is a budget.
+    cold: Option<ColdRows>,
     time: EpochTime,
     work: Work,
     pairs: Pairs,
@@ -299,15 +304,87 @@ impl State {
     fn take_back(&mut self, bounds: [Option<JoinBound>; 2]) -> Result<()> {
         let parts = std::mem::take(&mut self.restored);
         for side in [JoinSide::Left, JoinSide::Right] {
-            let mut saved = SavedSide::new(side, &parts, self.asks_matched(side))?;
-            if let Some(serial) = saved.last_serial() {
-                self.rows_mut(side).reserve_serial(serial);
-            }
+            let mut saved = self.saved(side, &parts)?;
             for part in &parts {
                 let rows = saved.rows(part, self.rows(side).schema())?;
                 self.add_back(side, rows, side.of(bounds[0], bounds[1]))?;
             }
-            self.rows_mut(side).keep_strays(saved.strays());
+            self.take_back_strays(side, saved)?;
+        }
+        Ok(())
+    }
+
+    /// Puts what came back so far outside memory.
+    fn take_back_outside(&mut self, bounds: [Option<JoinBound>; 2]) -> Result<()> {
+        let parts = std::mem::take(&mut self.restored);
+        for side in [JoinSide::Left, JoinSide::Right] {
+            let mut saved = self.saved(side, &parts)?;
+            for part in &parts {
+                let rows = saved.rows(part, self.rows(side).schema())?;
+                self.put_outside(side, &rows, side.of(bounds[0], bounds[1]))?;
+            }
+            self.take_back_strays(side, saved)?;
+        }
+        Ok(())
+    }
+
+    /// What parts have to say of a side. Rows with one hash have different serials from then on.
+    fn saved(&mut self, side: JoinSide, parts: &[StatePart]) -> Result<SavedSide> {
+        let next_serial = (!self.asks_matched(side)).then(|| self.rows(side).next_serial());
+        let saved = SavedSide::new(side, parts, next_serial)?;
+        if let Some(serial) = saved.last_serial() {
+            self.rows_mut(side).reserve_serial(serial);
+        }
+        Ok(saved)
+    }
+
+    /// What came back of rows that are in none of the parts may be about rows that are outside memory.
+    fn take_back_strays(&mut self, side: JoinSide, saved: SavedSide) -> Result<()> {
+        let mut strays = saved.strays().collect();
+        if let Some(cold) = &mut self.cold {
+            strays = cold.change(side, strays)?;
+        }
+        self.rows_mut(side).keep_strays(strays);
+        Ok(())
+    }
+
+    fn put_outside(&mut self, side: JoinSide, rows: &RestoredRows, bound: Option<JoinBound>) -> Result<()> {
+        let Some(cold) = self.cold.as_mut().filter(|_| !rows.hashes.is_empty()) else { return Ok(()) };
+        cold.put(side, rows, &times_of(&rows.records, bound)?)
+    }
+
+    fn rows_outside(&self, side: JoinSide) -> u64 {
+        self.cold.as_ref().map_or(0, |cold| cold.rows(side))
+    }
+
+    fn free_outside(&mut self, side: JoinSide, limit: i64) -> Result<u64> {
+        self.cold.as_mut().map_or(Ok(0), |cold| cold.free_until(side, limit))
+    }
+
+    /// Takes the stored rows that a probe may meet back into memory.
+    fn fetch(&mut self, probe: &Probe, bound: Option<JoinBound>) -> Result<()> {
+        let stored = probe.side.other();
+        let Some(cold) = self.cold.as_mut().filter(|cold| cold.rows(stored) > 0) else { return Ok(()) };
+        let can_match = |row: usize| probe.can_match.as_ref().is_none_or(|valid| valid.is_valid(row));
+        let hashes = probe.hashes.iter().enumerate().filter(|(row, _)| can_match(*row)).map(|(_, hash)| *hash);
+        match cold.take(stored, hashes, bound)? {
+            Some(rows) => self.add_back(stored, rows, bound),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets rows go until half of the budget is free, if they are over it; a snapshot has all of them. The oldest go first, of the
+    /// side that holds more.
+    fn leave_memory(&mut self, bounds: [Option<JoinBound>; 2]) -> Result<()> {
+        let Some(budget) = self.cold.as_ref().map(|cold| cold.budget) else { return Ok(()) };
+        if self.left.bytes() + self.right.bytes() <= budget {
+            return Ok(());
+        }
+        while self.left.bytes() + self.right.bytes() > budget / 2 {
+            let is_left = self.left.len() > 0 && (self.right.len() == 0 || self.left.bytes() >= self.right.bytes());
+            let side = if is_left { JoinSide::Left } else { JoinSide::Right };
+            let Some(rows) = self.rows_mut(side).take_oldest()? else { break };
+            self.put_outside(side, &rows, side.of(bounds[0], bounds[1]))?;
         }
         Ok(())
     }
@@ -484,19 +561,30 @@ impl State {
     }
 
     /// Goes on freeing rows of `side`, and puts out those that an outer join keeps and that had no partner.
-    fn expire(&mut self, side: JoinSide, limit_micros: i64, output: &mut Output) -> Result<Flow> {
-        while let Some(expired) = self.rows_mut(side).expire(limit_micros) {
-            self.freed += expired.rows as u64;
-            if self.kind().keeps(side) && !expired.unmatched.is_empty() {
-                let records = self.alone(side, &expired)?;
-                self.put_out(records, output);
+    fn expire(&mut self, side: JoinSide, bound: JoinBound, limit_micros: i64, output: &mut Output) -> Result<Flow> {
+        let is_kept = self.kind().keeps(side);
+        loop {
+            while let Some(expired) = self.rows_mut(side).expire(limit_micros, is_kept) {
+                self.freed += expired.rows as u64;
+                if !expired.unmatched.is_empty() {
+                    let records = self.alone(side, &expired)?;
+                    self.put_out(records, output);
+                }
+                self.rows_mut(side).settle(expired.page)?;
+                if output.is_full() {
+                    return Ok(Flow::More);
+                }
             }
-            self.rows_mut(side).settle(expired.page)?;
-            if output.is_full() {
-                return Ok(Flow::More);
+            if !is_kept {
+                self.freed += self.free_outside(side, limit_micros)?;
+                return Ok(Flow::Done);
+            }
+            let Some(cold) = self.cold.as_mut().filter(|cold| cold.rows(side) > 0) else { return Ok(Flow::Done) };
+            match cold.take_until(side, limit_micros, Some(bound))? {
+                Some(rows) => self.add_back(side, rows, Some(bound))?,
+                None => return Ok(Flow::Done),
             }
         }
-        Ok(Flow::Done)
     }
 
     fn alone(&self, side: JoinSide, expired: &Expired) -> Result<RecordBatch> {
@@ -517,7 +605,7 @@ fn only(hashes: Option<Arc<[u64]>>, kept: Option<&BooleanBuffer>) -> Option<Arc<
 impl StreamJoin {
     /// Takes a batch to where its probe begins.
     fn arrive(&mut self, side: JoinSide, batch: Batch, output: &mut Output) -> Result<Box<(Probe, Vec<i64>)>> {
-        let input = self.input(side).clone();
+        let (input, other_bound) = (self.input(side).clone(), self.input(side.other()).bound);
         let keys = self.spec.key_columns(side);
         let has_exchanged_keys = self.has_exchanged_keys;
         let state = self.state()?;
@@ -535,7 +623,9 @@ impl StreamJoin {
         });
         let times = times_of(&records, input.bound)?;
         let asks_matched = state.asks_matched(side);
-        Ok(Box::new((state.joiner.probe(side, records, hashes, asks_matched), times)))
+        let probe = state.joiner.probe(side, records, hashes, asks_matched);
+        state.fetch(&probe, other_bound)?;
+        Ok(Box::new((probe, times)))
     }
 
     fn expire(&mut self, from: JoinSide, output: &mut Output) -> Result<Flow> {
@@ -545,7 +635,7 @@ impl StreamJoin {
         for side in sides {
             let (Some(bound), Some(watermark)) = (side.of(bounds[0], bounds[1]), state.time.here) else { continue };
             let limit = bound.limit_micros(watermark.evict_ms);
-            if state.expire(*side, limit, output)? == Flow::More {
+            if state.expire(*side, bound, limit, output)? == Flow::More {
                 state.work = Work::Expiring(*side);
                 return Ok(Flow::More);
             }
@@ -555,7 +645,7 @@ impl StreamJoin {
 }
 
 /// The times by which rows are freed; none if they never are.
-fn times_of(records: &RecordBatch, bound: Option<JoinBound>) -> Result<Vec<i64>> {
+pub(super) fn times_of(records: &RecordBatch, bound: Option<JoinBound>) -> Result<Vec<i64>> {
     Ok(bound.map(|bound| freed_at(records.column(bound.column))).transpose()?.unwrap_or_default())
 }
 
@@ -598,6 +688,7 @@ impl Operator for StreamJoin {
             left_width: left.fields().len(),
             saved: saved::state_schema(left, right),
             restored: Vec::new(),
+            cold: None,
             time: EpochTime::default(),
             work: Work::Nothing,
             pairs: Pairs::default(),
@@ -644,11 +735,23 @@ impl Operator for StreamJoin {
     }
 
     fn snapshot(&mut self) -> Result<Option<StateDelta>> {
-        let State { left, right, saved, .. } = self.state()?;
+        let bounds = [self.left.bound, self.right.bound];
+        let state = self.state()?;
         let mut delta = StateDelta::default();
-        saved::save(JoinSide::Left, left, saved, &mut delta)?;
-        saved::save(JoinSide::Right, right, saved, &mut delta)?;
+        saved::save(JoinSide::Left, &mut state.left, &state.saved, &mut delta)?;
+        saved::save(JoinSide::Right, &mut state.right, &state.saved, &mut delta)?;
+        state.leave_memory(bounds)?;
         Ok(Some(delta))
+    }
+
+    fn limit_memory(&mut self, budget: StateBudget) -> Result<()> {
+        let state = self.state.as_mut().ok_or_else(unopened)?;
+        state.cold = Some(ColdRows::new(state.left.schema(), state.right.schema(), budget)?);
+        Ok(())
+    }
+
+    fn can_leave_memory(&self) -> bool {
+        self.inputs.get().is_some_and(|inputs| inputs.iter().all(|schema| ColdRows::can_hold(schema)))
     }
 
     fn restore(&mut self, part: StatePart) -> Result<()> {
@@ -656,11 +759,18 @@ impl Operator for StreamJoin {
         part.check("a join of streams", &state.saved, "the columns of its sides")?;
         state.restored.push(part);
         self.is_restored = true;
+        let bytes: usize = state.restored.iter().map(|part| part.rows.get_array_memory_size()).sum();
+        if state.cold.as_ref().is_some_and(|cold| bytes > cold.budget) {
+            state.take_back_outside([self.left.bound, self.right.bound])?;
+        }
         Ok(())
     }
 
     fn save_all(&mut self) -> bool {
         let Ok(state) = self.state() else { return false };
+        if state.rows_outside(JoinSide::Left) + state.rows_outside(JoinSide::Right) > 0 {
+            return false;
+        }
         state.left.save_all();
         state.right.save_all();
         true
@@ -689,12 +799,17 @@ impl Operator for StreamJoin {
 
     fn take_stats(&mut self) -> OperatorStats {
         let Some(state) = &mut self.state else { return OperatorStats::default() };
-        let of = |rows: &SideRows| SideStats { rows: rows.len() as u64, bytes: rows.bytes() as u64 };
-        let sides = [of(&state.left), of(&state.right)];
+        let of = |side: JoinSide| {
+            let (rows, outside) = (state.rows(side), state.rows_outside(side));
+            SideStats { rows: rows.len() as u64 + outside, bytes: rows.bytes() as u64 }
+        };
+        let sides = [of(JoinSide::Left), of(JoinSide::Right)];
+        let outside = state.rows_outside(JoinSide::Left) + state.rows_outside(JoinSide::Right);
         OperatorStats {
             state_rows: Some(sides[0].rows + sides[1].rows),
             state_bytes: sides[0].bytes + sides[1].bytes,
             sides: Some(sides),
+            rows_outside: state.cold.as_ref().map(|_| outside),
             updated_rows: std::mem::take(&mut state.added),
             removed_rows: std::mem::take(&mut state.freed),
             balance: Some(std::mem::take(&mut state.balance)),
