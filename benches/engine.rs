@@ -35,7 +35,7 @@ use millstream::connector::sink::Noop;
 use millstream::connector::source::memory::{MemoryStreamCore, MemoryStreamFactory};
 use millstream::operator::{Batch, Flow, Operator, Output, Union};
 use millstream::prelude::*;
-use support::{Words, median, timed};
+use support::{Words, cpu_seconds, median, timed};
 
 const RUNS: usize = 3;
 /// Epochs before those that are measured.
@@ -297,12 +297,4 @@ fn count_words(directory: &Path, instances: usize) -> (u64, u64) {
     let epochs = query.recent_progress();
     let held = epochs.last().map_or(0, |epoch| epoch.state_operators[0].num_rows_total);
     (epochs.iter().map(|epoch| epoch.num_input_rows).sum(), held)
-}
-
-/// User and system CPU time of this process, in seconds.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
-    (ticks(11) + ticks(12)) / 100.0
 }

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 use millstream::prelude::*;
-use support::Words;
+use support::{Words, cpu_seconds};
 use xxhash_rust::xxh3::xxh3_64;
 
 const WORDS_A_LINE: u64 = 8;
@@ -230,12 +230,4 @@ fn report(sent: &Sent, shared: &Shared) {
         print!("{name} {:.2} ms  ", nanos[place] as f64 / 1e6);
     }
     println!("of {} markers; {} lines sent, {} rows seen", sent.markers, sent.lines, found.rows);
-}
-
-/// User and system CPU time of this process, in seconds.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
-    (ticks(11) + ticks(12)) / 100.0
 }

@@ -11,6 +11,8 @@
 #![expect(clippy::disallowed_methods, reason = "a bench measures time")]
 #![expect(clippy::cast_precision_loss, reason = "rates are estimates")]
 
+mod support;
+
 use std::io::Write;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use millstream::arrow::array::{ArrayRef, Int64Array, StringArray};
 use millstream::prelude::*;
+use support::{cpu_seconds, resident_mb};
 
 fn main() {
     let is_small = std::env::args().any(|argument| argument == "--small");
@@ -28,21 +31,6 @@ fn main() {
     slow_sink(seconds * 6);
     moving_time(seconds * 6);
     hot_keys(if is_small { 400 } else { 20_000 });
-}
-
-/// User and system CPU time of this process, in seconds.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
-    (ticks(11) + ticks(12)) / 100.0
-}
-
-/// Resident memory in MB.
-fn resident_mb() -> f64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: f64 = statm.split_whitespace().nth(1).and_then(|field| field.parse().ok()).unwrap_or(0.0);
-    pages * 4096.0 / 1e6
 }
 
 fn counts(lines: &DataFrame) -> DataFrame {

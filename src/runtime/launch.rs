@@ -121,7 +121,7 @@ pub(crate) fn launch(topology: &Topology, mut options: LaunchOptions, state: Arc
     let plan = plan_record(topology, &stateful, &nodes, options.watermarks.policy);
     let (mut log, found) = CheckpointLog::open(Arc::clone(&options.checkpoint.store), opening(plan, &options))?;
     if let Some(limit) = options.memory {
-        log.limit_files(memory::compaction(limit).pass_bytes);
+        log.limit_files(memory::pass_bytes(limit));
     }
     options.id = Uuid::from_u128(log.id());
     let (sources, start) = open_sources_at(topology, &found, options.trigger)?;

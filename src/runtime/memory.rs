@@ -37,9 +37,14 @@ pub(super) fn window(limit: MemoryLimit) -> Window {
 /// Files of state are made fewer in parts of at least so many bytes.
 const LEAST_PASS: u64 = 1 << 20;
 
+/// How large the files of state are, and the parts in which they are made fewer.
+pub(super) fn pass_bytes(limit: MemoryLimit) -> u64 {
+    (limit.bytes / 16).max(LEAST_PASS)
+}
+
 /// What making files of state fewer may hold.
 pub(super) fn compaction(limit: MemoryLimit) -> CompactionMemory {
-    CompactionMemory { pass_bytes: (limit.bytes / 16).max(LEAST_PASS), scratch: scratch(limit) }
+    CompactionMemory { pass_bytes: pass_bytes(limit), scratch: scratch(limit) }
 }
 
 #[cfg(feature = "spill")]

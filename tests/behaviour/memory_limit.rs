@@ -69,3 +69,33 @@ fn groups_beyond_the_limit_are_counted_on_and_come_back_at_another_parallelism()
         [format!("1|1|{KEYS}"), format!("2|{others}|{}", others * (others - 1) / 2), format!("3|1|{others}")];
     assert_eq!(sorted(&shown), expected);
 }
+
+#[test]
+fn rows_of_a_join_beyond_the_limit_find_their_partners_also_at_another_parallelism() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("checkpoint").to_string_lossy().into_owned();
+    let session = limited(2);
+    let (left, right) = (MemoryStream::new(&session, "n BIGINT"), MemoryStream::new(&session, "m BIGINT"));
+    let pairs = left.to_df().join(&right.to_df(), "n = m", JoinType::Inner);
+    let run = || {
+        let writer = pairs.write_stream().format("memory").query_name("pairs");
+        let query = writer.option("checkpointLocation", &place).start().unwrap();
+        query.process_all_available().unwrap();
+        query.stop().unwrap();
+        query.last_progress().unwrap().state_operators[0].clone()
+    };
+    add_all(&left);
+    let state = run();
+    assert_eq!(state.num_rows_total, KEYS.unsigned_abs());
+    let outside = state.custom_metrics["rowsOutsideMemory"];
+    assert!(outside > KEYS.unsigned_abs() / 4, "{outside} rows are outside memory");
+    assert!(state.memory_used_bytes < 8 << 20, "{} bytes of state are in memory", state.memory_used_bytes);
+
+    session.set_config("millstream.parallelism", 3).unwrap();
+    add_all(&right);
+    left.add_rows([numbers(&[7, KEYS])]).unwrap();
+    assert_eq!(run().num_rows_total, 2 * KEYS.unsigned_abs() + 2);
+    let pairs = session.table("pairs").where_("n = m");
+    let shown = pairs.agg([count("*").alias("pairs"), sum("n").alias("sum")]);
+    assert_eq!(sorted(&shown), [format!("{}|{}", KEYS + 1, KEYS * (KEYS - 1) / 2 + 7)]);
+}

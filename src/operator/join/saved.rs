@@ -27,7 +27,6 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use super::JoinSide;
 use super::rows::{Change, ChangedRow, Changes, NEVER, SideRows};
 use crate::error::{Error, Result};
-use crate::operator::exchange::compacted_column;
 use crate::operator::{StateDelta, StatePart};
 
 /// A row that had no partner yet, or of which that is not asked.
@@ -71,8 +70,9 @@ pub(super) fn state_schema(left: &Schema, right: &Schema) -> SchemaRef {
 /// When Arrow refuses a column: over 2 GiB in one array.
 pub(super) fn save(side: JoinSide, rows: &mut SideRows, schema: &SchemaRef, delta: &mut StateDelta) -> Result<()> {
     let Changes { new, changed } = rows.take_changes();
+    let nulls = NullColumns::new(schema, new.len().min(PART_ROWS));
     for new in new.chunks(PART_ROWS) {
-        delta.changed.push(saved_rows(side, rows, new, schema)?);
+        delta.changed.push(saved_rows(side, rows, new, &nulls)?);
     }
     for changed in changed.chunks(PART_ROWS) {
         delta.changed.push(saved_changes(side, changed, schema)?);
@@ -80,9 +80,30 @@ pub(super) fn save(side: JoinSide, rows: &mut SideRows, schema: &SchemaRef, delt
     Ok(())
 }
 
-fn saved_rows(side: JoinSide, rows: &SideRows, numbers: &[u32], schema: &SchemaRef) -> Result<(RecordBatch, Vec<u64>)> {
+/// Columns of nulls in the place of each column of the sides, made once for all parts.
+struct NullColumns<'a> {
+    schema: &'a SchemaRef,
+    columns: Vec<ArrayRef>,
+}
+
+impl<'a> NullColumns<'a> {
+    fn new(schema: &'a SchemaRef, rows: usize) -> Self {
+        let columns = schema.fields().iter().map(|field| new_null_array(field.data_type(), rows)).collect();
+        Self { schema, columns }
+    }
+}
+
+fn saved_rows(
+    side: JoinSide,
+    rows: &SideRows,
+    numbers: &[u32],
+    nulls: &NullColumns<'_>,
+) -> Result<(RecordBatch, Vec<u64>)> {
+    let schema = nulls.schema;
     let records = rows.records(numbers)?;
-    let (mut hashes, mut serials, mut what) = (Vec::new(), Vec::new(), Vec::new());
+    let mut hashes = Vec::with_capacity(numbers.len());
+    let mut serials = Vec::with_capacity(numbers.len());
+    let mut what = Vec::with_capacity(numbers.len());
     for number in numbers {
         let (hash, serial, is_matched) = rows.identity(*number);
         hashes.push(hash);
@@ -93,7 +114,7 @@ fn saved_rows(side: JoinSide, rows: &SideRows, numbers: &[u32], schema: &SchemaR
     let first = first_column(side, schema, records.num_columns());
     let column = |index: usize| {
         let own = index.checked_sub(first).and_then(|index| records.columns().get(index));
-        own.map_or_else(|| new_null_array(schema.field(index).data_type(), numbers.len()), compacted_column)
+        own.map_or_else(|| nulls.columns[index].slice(0, numbers.len()), Arc::clone)
     };
     let sides = (OWN_COLUMNS..schema.fields().len()).map(column);
     Ok((part(side, serials, what, times, sides, schema)?, hashes))
