@@ -51,7 +51,7 @@ pub trait ColdStore: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// When they cannot be removed.
-    fn remove_keys(&mut self, keys: &mut dyn Iterator<Item = &[u8]>) -> Result<()>;
+    fn remove_each(&mut self, keys: &mut dyn Iterator<Item = &[u8]>) -> Result<()>;
 }
 
 /// How much memory an operator instance may hold behind a durable end, and where the rest goes.
@@ -106,7 +106,7 @@ impl ColdStore for MapStore {
         Ok(())
     }
 
-    fn remove_keys(&mut self, keys: &mut dyn Iterator<Item = &[u8]>) -> Result<()> {
+    fn remove_each(&mut self, keys: &mut dyn Iterator<Item = &[u8]>) -> Result<()> {
         keys.for_each(|key| drop(self.rows.remove(key)));
         Ok(())
     }

@@ -119,6 +119,11 @@ impl KeyTable {
         self.types.len()
     }
 
+    /// The types of the key columns.
+    pub(crate) fn types(&self) -> &[DataType] {
+        &self.types
+    }
+
     /// How many keys are known.
     pub(crate) fn len(&self) -> usize {
         self.index.hashes().len()
@@ -667,7 +672,8 @@ impl RowKeys {
     }
 }
 
-fn has_floats(data_type: &DataType) -> bool {
+/// Whether a column of this type has floats in it, at any depth.
+pub(super) fn has_floats(data_type: &DataType) -> bool {
     match data_type {
         DataType::Float32 | DataType::Float64 => true,
         DataType::List(field)
@@ -680,7 +686,7 @@ fn has_floats(data_type: &DataType) -> bool {
 }
 
 /// The column with one zero and one NaN, at any depth.
-fn canonical(column: &ArrayRef) -> Result<ArrayRef> {
+pub(super) fn canonical(column: &ArrayRef) -> Result<ArrayRef> {
     match column.data_type() {
         DataType::Float32 => {
             let column = column.as_primitive::<Float32Type>();

@@ -3,6 +3,7 @@
 //! Owns: the form in which state leaves and re-enters an operator. Does not own: where it is kept (`checkpoint`).
 
 mod cold;
+pub(crate) mod cold_rows;
 mod index;
 mod keys;
 

@@ -131,7 +131,7 @@ impl ColdStore for SpillFile {
         self.write(|table| Ok(table.retain_in(from..to, |_, _| false)?))
     }
 
-    fn remove_keys(&mut self, keys: &mut dyn Iterator<Item = &[u8]>) -> Result<()> {
+    fn remove_each(&mut self, keys: &mut dyn Iterator<Item = &[u8]>) -> Result<()> {
         self.write(|table| {
             for key in keys {
                 table.remove(key)?;
@@ -199,7 +199,7 @@ mod tests {
         Scan(Vec<u8>, Vec<u8>, usize),
         ScanPrefixes(Vec<Vec<u8>>),
         Remove(Vec<u8>, Vec<u8>),
-        RemoveKeys(Vec<Vec<u8>>),
+        RemoveEach(Vec<Vec<u8>>),
     }
 
     fn key() -> impl Strategy<Value = Vec<u8>> {
@@ -215,7 +215,7 @@ mod tests {
             2 => (range(), 1..5_usize).prop_map(|((from, to), most)| Call::Scan(from, to, most)),
             2 => prop::collection::vec(key(), 0..4).prop_map(Call::ScanPrefixes),
             1 => range().prop_map(|(from, to)| Call::Remove(from, to)),
-            1 => prop::collection::vec(key(), 0..10).prop_map(Call::RemoveKeys),
+            1 => prop::collection::vec(key(), 0..10).prop_map(Call::RemoveEach),
         ]
     }
 
@@ -242,7 +242,7 @@ mod tests {
                 store.scan_prefixes(&mut prefixes, &mut each).unwrap();
             }
             Call::Remove(from, to) => store.remove(from, to).unwrap(),
-            Call::RemoveKeys(keys) => store.remove_keys(&mut keys.iter().map(Vec::as_slice)).unwrap(),
+            Call::RemoveEach(keys) => store.remove_each(&mut keys.iter().map(Vec::as_slice)).unwrap(),
         }
         answer
     }

@@ -1,3 +1,6 @@
+use std::sync::Arc;
+
+use millstream::arrow::array::{ArrayRef, TimestampMicrosecondArray};
 use millstream::prelude::*;
 
 use crate::support::{numbers, session, sorted};
@@ -98,4 +101,69 @@ fn rows_of_a_join_beyond_the_limit_find_their_partners_also_at_another_paralleli
     let pairs = session.table("pairs").where_("n = m");
     let shown = pairs.agg([count("*").alias("pairs"), sum("n").alias("sum")]);
     assert_eq!(sorted(&shown), [format!("{}|{}", KEYS + 1, KEYS * (KEYS - 1) / 2 + 7)]);
+}
+
+/// Adds numbers that are their own milliseconds of event time.
+fn add_timed(stream: &MemoryStream, millis: &[i64]) {
+    let micros = millis.iter().map(|millis| millis * 1000);
+    let times: ArrayRef = Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone("UTC"));
+    stream.add_rows([times, numbers(millis)]).unwrap();
+}
+
+fn watermarked(stream: &MemoryStream) -> DataFrame {
+    stream.to_df().with_watermark("time", "1 hour")
+}
+
+/// How many rows of state there are, outside memory and in all, how many were dropped as duplicates and removed since the start.
+fn deduplicated(frame: &DataFrame, place: &str) -> [u64; 4] {
+    let writer = frame.write_stream().format("memory").query_name("firsts").option("checkpointLocation", place);
+    let query = writer.start().unwrap();
+    query.process_all_available().unwrap();
+    query.stop().unwrap();
+    let operators = query.recent_progress().into_iter().map(|progress| progress.state_operators[0].clone());
+    let operators: Vec<_> = operators.collect();
+    let duplicates = operators.iter().map(|state| state.custom_metrics["numDroppedDuplicateRows"]).sum();
+    let last = &operators[operators.len() - 1];
+    assert!(last.memory_used_bytes < 8 << 20, "{} bytes of state are in memory", last.memory_used_bytes);
+    let removed = operators.iter().map(|state| state.num_rows_removed).sum();
+    [last.custom_metrics["rowsOutsideMemory"], last.num_rows_total, duplicates, removed]
+}
+
+#[test]
+fn keys_beyond_the_limit_are_known_on_and_come_back_at_another_parallelism() {
+    let keys = KEYS.unsigned_abs();
+    let far = 36_000_000;
+    // The last says whether a row far ahead frees all others.
+    type Case = (&'static str, fn(&MemoryStream) -> DataFrame, bool);
+    let cases: [Case; 3] = [
+        ("for ever", |stream| stream.to_df().drop_duplicates(["n", "time"]), false),
+        ("by time", |stream| watermarked(stream).drop_duplicates(["n", "time"]), true),
+        ("within", |stream| watermarked(stream).drop_duplicates_within_watermark("n"), true),
+    ];
+    for (case, deduplicate, is_freed) in cases {
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("checkpoint").to_string_lossy().into_owned();
+        let session = limited(2);
+        let stream = MemoryStream::new(&session, "time TIMESTAMP, n BIGINT");
+        let firsts = deduplicate(&stream);
+        let add_all = || {
+            for first in (1..=KEYS).step_by(usize::try_from(ROWS).unwrap()) {
+                add_timed(&stream, &(first..first + ROWS).collect::<Vec<_>>());
+            }
+        };
+        add_all();
+        let [outside, total, duplicates, removed] = deduplicated(&firsts, &place);
+        assert_eq!((total, duplicates, removed), (keys, 0, 0), "{case}");
+        assert!(outside > keys / 2, "{case}: {outside} keys are outside memory");
+
+        session.set_config("millstream.parallelism", 3).unwrap();
+        add_all();
+        add_timed(&stream, &[KEYS, far]);
+        let [outside, total, duplicates, removed] = deduplicated(&firsts, &place);
+        assert_eq!(duplicates, keys + 1, "{case}");
+        assert_eq!((total, removed), if is_freed { (1, keys) } else { (keys + 1, 0) }, "{case}");
+        assert_eq!(outside > 0, !is_freed, "{case}");
+        let passed = session.table("firsts").agg([count("*"), sum("n")]);
+        assert_eq!(sorted(&passed), [format!("{}|{}", keys + 1, KEYS * (KEYS + 1) / 2 + far)], "{case}");
+    }
 }

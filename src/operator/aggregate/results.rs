@@ -17,12 +17,13 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 
 use super::AggregateSpec;
-use super::cold::{ColdGroups, Cursor, Page};
+use super::cold::{ColdGroups, Page};
 use super::groups::{BATCH_ROWS, Coalescer, GroupSet, GroupTable, group_range, nothing_to_fetch, records};
 use super::partial::states;
 use super::slots::{MINUTE, NEVER, SlottedColumns, SlottedRows, TimeKind, micros_of};
 use crate::error::Result;
 use crate::operator::{Balance, Batch, Flow, OperatorStats, Output, StateBudget, StateDelta, StatePart};
+use crate::state::cold_rows::Cursor;
 
 /// Which groups an epoch shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -294,11 +295,11 @@ impl ResultTables {
     fn leave_memory(&mut self) -> Result<()> {
         let Some(cold) = &mut self.cold else { return Ok(()) };
         let mut bytes: usize = self.slots.values().map(ResultTable::bytes).sum();
-        if bytes <= cold.budget {
+        if bytes <= cold.budget() {
             return Ok(());
         }
         for (slot, table) in &mut self.slots {
-            if bytes <= cold.budget / 2 {
+            if bytes <= cold.budget() / 2 {
                 break;
             }
             bytes -= table.bytes();
@@ -328,7 +329,7 @@ impl ResultTables {
     pub(super) fn restore(&mut self, part: StatePart) -> Result<()> {
         self.restored.push(part);
         let bytes: usize = self.restored.iter().map(|part| part.rows.get_array_memory_size()).sum();
-        let is_too_much = self.cold.as_ref().is_some_and(|cold| bytes > cold.budget);
+        let is_too_much = self.cold.as_ref().is_some_and(|cold| bytes > cold.budget());
         if is_too_much || self.slots.values().any(|table| table.outside.rows > 0) {
             return std::mem::take(&mut self.restored).into_iter().try_for_each(|part| self.restore_outside(part));
         }

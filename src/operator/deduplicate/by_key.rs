@@ -1,6 +1,6 @@
 //! Deduplication whose keys are forgotten with their event time, or never.
 //!
-//! Owns: when keys are added, freed and saved. Does not own: how they are kept (`slots`).
+//! Owns: when keys are added, freed, saved and let go. Does not own: how they are kept (`slots`).
 
 use arrow::datatypes::{DataType, SchemaRef};
 
@@ -11,7 +11,8 @@ use super::{Changes, micros};
 use crate::error::{Error, Result};
 use crate::operator::watermark::judged_times;
 use crate::operator::{
-    Barrier, Batch, EpochTime, Flow, Operator, OperatorContext, OperatorStats, Output, StateDelta, StatePart, Watermark,
+    Barrier, Batch, EpochTime, Flow, Operator, OperatorContext, OperatorStats, Output, StateBudget, StateDelta,
+    StatePart, Watermark,
 };
 use crate::state::KeyTable;
 
@@ -75,8 +76,8 @@ impl Deduplicate {
         self.seen.as_mut().ok_or_else(|| Error::internal("a deduplication was used before it was opened"))
     }
 
-    fn free(&mut self, watermark_ms: i64) -> Result<usize> {
-        Ok(self.seen()?.keys.free(micros(watermark_ms)))
+    fn free(&mut self, watermark_ms: i64) -> Result<u64> {
+        self.seen()?.keys.free(micros(watermark_ms))
     }
 }
 
@@ -136,7 +137,7 @@ impl Operator for Deduplicate {
 
     fn on_barrier(&mut self, _: &Barrier, _: &mut Output) -> Result<Flow> {
         if let Some(watermark) = self.watermark {
-            self.changes.freed += self.free(watermark.evict_ms)? as u64;
+            self.changes.freed += self.free(watermark.evict_ms)?;
         }
         self.seen()?.keys.end_epoch();
         Ok(Flow::Done)
@@ -146,6 +147,7 @@ impl Operator for Deduplicate {
         let seen = self.seen()?;
         let mut parts = Parts::new(seen.schema.clone());
         seen.keys.save(|table, groups| parts.add(table, groups, None))?;
+        seen.keys.leave_memory()?;
         parts.finish().map(Some)
     }
 
@@ -154,14 +156,22 @@ impl Operator for Deduplicate {
         let seen = self.seen()?;
         part.check("a deduplication", &seen.schema, "its keys")?;
         let times = time_key.map(|key| judged_times(part.rows.column(key))).transpose()?;
-        seen.keys.insert(part.rows.columns(), &part.hashes, times.as_ref())?;
-        seen.keys.mark_saved();
+        seen.keys.restore(part.rows.columns(), &part.hashes, times.as_ref())?;
         self.is_restored = true;
         Ok(())
     }
 
+    fn can_leave_memory(&self) -> bool {
+        self.seen.as_ref().is_some_and(|seen| seen.keys.can_leave_memory())
+    }
+
+    fn limit_memory(&mut self, budget: StateBudget) -> Result<()> {
+        self.seen()?.keys.limit_memory(budget);
+        Ok(())
+    }
+
     fn save_all(&mut self) -> bool {
-        self.seen().map(|seen| seen.keys.mark_unsaved()).is_ok()
+        self.seen().is_ok_and(|seen| seen.keys.mark_unsaved())
     }
 
     fn state_identity(&self) -> Option<String> {
@@ -183,7 +193,8 @@ impl Operator for Deduplicate {
     }
 
     fn take_stats(&mut self) -> OperatorStats {
-        let (keys, bytes) = self.seen.as_ref().map_or((0, 0), |seen| (seen.keys.len(), seen.keys.bytes()));
-        self.changes.take_stats(keys, bytes)
+        let keys = self.seen.as_ref().map(|seen| &seen.keys);
+        let (rows, bytes) = keys.map_or((0, 0), |keys| (keys.len(), keys.bytes()));
+        self.changes.take_stats(rows, bytes, keys.and_then(Slots::outside))
     }
 }

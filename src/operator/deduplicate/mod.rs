@@ -14,8 +14,15 @@
 //! Both drop late rows first, because the keys of these may be forgotten already. Keys are forgotten at barriers
 //! only: within an epoch the first arrival decides. Rows are judged late by what the epoch before forgot by, so a key
 //! that is final and still in memory can never be met by a row; only its count has to be right at once.
+//!
+//! With a budget, keys leave memory behind a snapshot that has them all, those that will be forgotten first before others, until half of the
+//! budget is free. They are looked up outside once a batch, for the keys that are new in memory. Reading writes nothing there, because a
+//! row whose key was seen changes nothing of it: a key that is kept for ever, or as long as the time it holds, has no value, and one that
+//! expires does so by its first row, whatever comes later. So a key found outside stays there as it is, the copy in memory is equal to it
+//! until both are forgotten, and copies are let go without a word.
 
 mod by_key;
+mod cold;
 mod columns;
 mod expiring;
 mod parts;
@@ -24,7 +31,7 @@ mod slots;
 mod tests;
 mod within;
 
-use arrow::array::BooleanArray;
+use arrow::array::{BooleanArray, BooleanBufferBuilder};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter_record_batch;
 use arrow::record_batch::RecordBatch;
@@ -56,11 +63,12 @@ impl Changes {
         Ok(())
     }
 
-    fn take_stats(&mut self, keys: usize, bytes: usize) -> OperatorStats {
+    fn take_stats(&mut self, keys: u64, bytes: usize, outside: Option<u64>) -> OperatorStats {
         let Self { added, freed } = std::mem::take(self);
         OperatorStats {
-            state_rows: Some(keys as u64),
+            state_rows: Some(keys),
             state_bytes: bytes as u64,
+            rows_outside: outside,
             updated_rows: added,
             removed_rows: freed,
             drops_duplicates: true,
@@ -68,6 +76,14 @@ impl Changes {
             ..OperatorStats::default()
         }
     }
+}
+
+/// The rows whose bit is set but for those that are `gone`.
+fn without(rows: &BooleanBuffer, gone: impl Iterator<Item = usize>) -> BooleanBuffer {
+    let mut left = BooleanBufferBuilder::new(rows.len());
+    left.append_buffer(rows);
+    gone.for_each(|row| left.set_bit(row, false));
+    left.finish()
 }
 
 /// The last microsecond of the span of `width` microseconds that holds `time`.
@@ -78,4 +94,9 @@ fn span_end(time: i64, width: i64) -> i64 {
 /// A watermark in microseconds.
 fn micros(watermark_ms: i64) -> i64 {
     watermark_ms.saturating_mul(1000)
+}
+
+/// The number of a row of a batch, or of a key.
+fn row_number(row: usize) -> u32 {
+    u32::try_from(row).expect("a batch has under 2^32 rows, and a table under 2^32 keys")
 }

@@ -14,7 +14,7 @@ use crate::operator::StateDelta;
 use crate::state::KeyTable;
 
 /// The most rows of one part.
-const PART_ROWS: usize = 8192;
+pub(super) const PART_ROWS: usize = 8192;
 
 /// The columns of state that are keys only.
 pub(super) fn key_schema(keys: &[FieldRef]) -> SchemaRef {

@@ -1,5 +1,5 @@
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arrow::array::{
@@ -13,7 +13,8 @@ use super::*;
 use crate::error::ErrorKind;
 use crate::operator::restarts::{self, Subject};
 use crate::operator::{
-    Barrier, BarrierKind, Batch, Checked, EpochTime, Flow, Operator, OperatorContext, StateDelta, StatePart, Watermark,
+    Barrier, BarrierKind, Batch, Checked, ColdStore, EpochTime, Flow, MapStore, Operator, OperatorContext, StateBudget,
+    StateDelta, StatePart, Watermark,
 };
 use crate::protocol::key_group::hash_rows;
 
@@ -54,6 +55,8 @@ struct Run {
     operator: Checked,
     epoch: u64,
     evict_ms: i64,
+    /// What it may hold, in bytes.
+    budget: Option<usize>,
 }
 
 /// What one epoch did.
@@ -73,12 +76,27 @@ impl Run {
         let mut operator = Checked::new("dedup".into(), Box::new(operator), std::slice::from_ref(&schema)).unwrap();
         let name = "dedup".to_string();
         operator.open(&OperatorContext { name, instance: 0, parallelism: 1, inputs: vec![schema] }).unwrap();
-        Self { operator, epoch: 0, evict_ms: 0 }
+        Self { operator, epoch: 0, evict_ms: 0, budget: None }
+    }
+
+    /// The same with a budget, if there is one.
+    fn limited(self, budget: Option<usize>) -> Self {
+        match budget {
+            Some(bytes) => self.limited_in(bytes, Box::<MapStore>::default()),
+            None => self,
+        }
+    }
+
+    fn limited_in(mut self, bytes: usize, store: Box<dyn ColdStore>) -> Self {
+        assert!(self.operator.can_leave_memory());
+        self.operator.limit_memory(StateBudget { bytes, store }).unwrap();
+        Self { budget: Some(bytes), ..self }
     }
 
     /// One that goes on where `self` stands, with the state of these snapshots.
     fn restarted(&self, operator: impl Operator, schema: SchemaRef, snapshots: &[StateDelta]) -> Self {
-        let mut run = Self { epoch: self.epoch, evict_ms: self.evict_ms, ..Self::new(operator, schema) };
+        let new = Self::new(operator, schema).limited(self.budget);
+        let mut run = Self { epoch: self.epoch, evict_ms: self.evict_ms, ..new };
         for (rows, hashes) in snapshots.iter().flat_map(|delta| delta.changed.iter().cloned()) {
             run.operator.restore(StatePart { rows, hashes }).unwrap();
         }
@@ -120,6 +138,8 @@ impl Run {
         let stats = self.operator.take_stats();
         assert!(stats.drops_duplicates && stats.balance == Some(Balance::default()));
         let (updated_rows, removed_rows) = (stats.updated_rows, stats.removed_rows);
+        assert_eq!(stats.rows_outside.is_some(), self.budget.is_some());
+        assert!(stats.rows_outside <= stats.state_rows);
         Shown { passed, late, duplicates, state_rows: stats.state_rows.unwrap(), updated_rows, removed_rows }
     }
 
@@ -559,6 +579,206 @@ fn keys_are_saved_in_parts_of_even_size() {
     }
 }
 
+/// A call of a store: its name, and how many keys it is about.
+type Call = (&'static str, usize);
+
+/// A store that notes what is asked of it, and holds look-ups to distinct keys in order.
+#[derive(Debug, Default)]
+struct Noting {
+    rows: MapStore,
+    calls: Arc<Mutex<Vec<Call>>>,
+}
+
+impl Noting {
+    fn note(&self, name: &'static str, keys: usize) {
+        self.calls.lock().unwrap().push((name, keys));
+    }
+}
+
+impl ColdStore for Noting {
+    fn put(&mut self, rows: &mut dyn Iterator<Item = (&[u8], &[u8])>) -> Result<u64> {
+        let rows: Vec<_> = rows.collect();
+        self.note("put", rows.len());
+        self.rows.put(&mut rows.into_iter())
+    }
+
+    fn get(&mut self, keys: &mut dyn Iterator<Item = &[u8]>, found: &mut dyn FnMut(usize, &[u8])) -> Result<()> {
+        let keys: Vec<_> = keys.collect();
+        assert!(keys.windows(2).all(|pair| pair[0] < pair[1]));
+        self.note("get", keys.len());
+        self.rows.get(&mut keys.into_iter(), found)
+    }
+
+    fn scan(&mut self, from: &[u8], to: &[u8], most: usize, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<()> {
+        self.note("scan", 0);
+        self.rows.scan(from, to, most, each)
+    }
+
+    fn scan_prefixes(
+        &mut self,
+        prefixes: &mut dyn Iterator<Item = &[u8]>,
+        each: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<()> {
+        self.note("scan_prefixes", 0);
+        self.rows.scan_prefixes(prefixes, each)
+    }
+
+    fn remove(&mut self, from: &[u8], to: &[u8]) -> Result<()> {
+        self.note("remove", 0);
+        self.rows.remove(from, to)
+    }
+
+    fn remove_each(&mut self, keys: &mut dyn Iterator<Item = &[u8]>) -> Result<()> {
+        let keys: Vec<_> = keys.collect();
+        self.note("remove_each", keys.len());
+        self.rows.remove_each(&mut keys.into_iter())
+    }
+}
+
+/// One operator of each kind, whose keys are never freed, are freed with their time, or expire.
+fn each_kind() -> [Run; 3] {
+    let for_ever = Run::new(Deduplicate::new(vec![KEY], Some(TIME), true), batch(&[]).schema());
+    [for_ever, by_word_and_time(), within_two_seconds()]
+}
+
+/// One that may hold nothing, and what it asks of its store.
+fn watched(run: Run) -> (Run, impl Fn() -> Vec<Call>) {
+    let store = Noting::default();
+    let calls = store.calls.clone();
+    (run.limited_in(0, Box::new(store)), move || std::mem::take(&mut *calls.lock().unwrap()))
+}
+
+#[test]
+fn keys_outside_are_looked_up_once_a_batch_and_reading_writes_nothing() {
+    for (run, (kind, rows_each)) in each_kind().into_iter().zip([("for ever", 1), ("by time", 1), ("within", 2)]) {
+        let (mut run, calls) = watched(run);
+        let old = [("a", Some(SECOND), 1), ("b", Some(100 * SECOND), 2), ("c", Some(200 * SECOND), 3), ("d", None, 4)];
+        assert_eq!(run.epoch_at(None, &[batch(&old), batch(&old)]).passed, [1, 2, 3, 4], "{kind}");
+        assert!(calls().is_empty(), "{kind}: nothing is outside, and no snapshot holds the keys");
+        run.snapshot();
+        let put: usize = calls().iter().map(|call| if call.0 == "put" { call.1 } else { 1000 }).sum();
+        assert_eq!(put, 4 * rows_each, "{kind}");
+        let stats = run.operator.take_stats();
+        assert_eq!((stats.rows_outside, stats.state_rows), (Some(4), Some(4)), "{kind}");
+
+        // Known keys of several slots twice, and new ones among them.
+        let rows: Vec<Row> = [&old[..], &[("e", Some(101 * SECOND), 5), ("f", None, 6)], &old[..]].concat();
+        let shown = run.epoch_at(None, &[batch(&rows)]);
+        assert_eq!((shown.passed, shown.duplicates, shown.state_rows), (vec![5, 6], 8, 6), "{kind}");
+        assert_eq!(calls(), [("get", 6)], "{kind}");
+        let shown = run.epoch_at(None, &[batch(&rows)]);
+        assert_eq!((shown.duplicates, shown.state_rows), (10, 6), "{kind}");
+        assert!(calls().is_empty(), "{kind}: what was found is in memory");
+
+        // Of what is in memory only the new keys are saved and written.
+        assert_eq!(saved_rows(&run.snapshot()), 2, "{kind}");
+        let put: usize = calls().iter().map(|call| if call.0 == "put" { call.1 } else { 1000 }).sum();
+        assert_eq!(put, 2 * rows_each, "{kind}");
+        let stats = run.operator.take_stats();
+        assert_eq!((stats.rows_outside, stats.state_rows), (Some(6), Some(6)), "{kind}");
+    }
+}
+
+#[test]
+fn keys_of_slots_that_have_none_outside_are_not_looked_up() {
+    let (mut run, calls) = watched(by_word_and_time());
+    run.epoch_at(None, &[batch(&[("a", Some(SECOND), 1)])]);
+    run.snapshot();
+    calls();
+    let shown = run.epoch_at(None, &[batch(&[("a", Some(100 * SECOND), 2), ("a", None, 3)])]);
+    assert_eq!((shown.passed, calls()), (vec![2, 3], vec![]));
+}
+
+#[test]
+fn keys_freed_by_time_are_freed_outside_and_come_as_new_ones_afterwards() {
+    for (run, (left, removed, passed)) in
+        each_kind().into_iter().zip([(3, 0, vec![]), (1, 2, vec![6, 7]), (1, 2, vec![6, 7])])
+    {
+        let (mut run, calls) = watched(run);
+        let second = |word, seconds: i64, number| (word, Some(seconds * SECOND), number);
+        run.epoch(0, &[batch(&[second("a", 10, 1), second("b", 12, 2), second("c", 40, 3)])]);
+        run.snapshot();
+        // A copy in memory is forgotten with what it is a copy of.
+        assert_eq!(run.epoch(0, &[batch(&[second("b", 12, 4)])]).duplicates, 1);
+        calls();
+        let freed = run.epoch(14_000, &[]);
+        assert_eq!((freed.state_rows, freed.removed_rows), (left, removed));
+        assert_eq!(calls().iter().any(|call| call.0 == "remove"), removed > 0);
+        let again = [second("c", 40, 5), second("a", 20, 6), second("b", 41, 7)];
+        assert_eq!(run.epoch(14_000, &[batch(&again)]).passed, passed);
+    }
+}
+
+#[test]
+fn those_forgotten_first_leave_memory_until_half_of_the_budget_is_free() {
+    let words: Vec<&'static str> = (0..20_000).map(|n| &*Box::leak(format!("a word {n}").into())).collect();
+    // Twenty spans of times, not in order.
+    let rows: Vec<Row> = words.iter().zip(0..).map(|(word, n)| (*word, Some((1 + n % 20 * 10) * SECOND), n)).collect();
+    for run in [by_word_and_time as fn() -> Run, within_two_seconds] {
+        let bytes = {
+            let mut run = run();
+            run.epoch_at(None, &[batch(&rows)]);
+            usize::try_from(run.operator.take_stats().state_bytes).unwrap()
+        };
+        let fits = bytes * 2;
+        for (budget, is_leaving) in [(fits, false), (bytes * 3 / 4, true)] {
+            let store = Noting::default();
+            let calls = store.calls.clone();
+            let mut run = run().limited_in(budget, Box::new(store));
+            run.epoch_at(None, &[batch(&rows)]);
+            run.snapshot();
+            let stats = run.operator.take_stats();
+            assert_eq!((stats.rows_outside > Some(0), stats.state_rows), (is_leaving, Some(20_000)));
+            let most = if is_leaving { budget / 2 } else { budget };
+            assert!(stats.state_bytes <= most as u64 && stats.rows_outside < Some(18_000), "{stats:?}");
+            // The first is outside, the last in memory.
+            for (row, gets) in [(19, 0), (0, usize::from(is_leaving))] {
+                calls.lock().unwrap().clear();
+                assert_eq!(run.epoch_at(None, &[batch(&rows[row..=row])]).duplicates, 1);
+                assert_eq!(calls.lock().unwrap().len(), gets);
+            }
+        }
+    }
+}
+
+#[test]
+fn all_is_saved_only_if_all_is_in_memory() {
+    for run in each_kind() {
+        let mut run = run.limited(Some(0));
+        run.epoch_at(None, &[batch(&[("a", Some(SECOND), 1)])]);
+        assert!(run.operator.save_all());
+        assert_eq!(saved_rows(&run.snapshot()), 1);
+        assert!(!run.operator.save_all());
+        assert!(run.snapshot().changed.is_empty());
+    }
+}
+
+#[test]
+fn without_key_columns_the_one_key_stays_in_memory() {
+    let run = Run::new(Deduplicate::new(vec![], None, true), batch(&[]).schema());
+    assert!(!run.operator.can_leave_memory());
+}
+
+#[test]
+fn keys_come_back_outside_memory_once_they_are_over_the_budget_and_the_last_expiry_counts() {
+    let mut run = within_two_seconds();
+    let rows = |seconds: i64| batch(&[("a", Some(seconds * SECOND), seconds), ("b", Some(9 * SECOND), 100)]);
+    run.epoch(0, &[rows(1)]);
+    let first = run.snapshot();
+    run.epoch(4000, &[]);
+    run.epoch(4000, &[rows(8)]);
+    let second = run.snapshot();
+    // The first twice: what comes last counts, once.
+    let limited = run.limited(Some(0));
+    let mut both = limited.restarted(within(), rows(0).schema(), &[first.clone(), first, second]);
+    let stats = both.operator.take_stats();
+    assert_eq!((stats.rows_outside, stats.state_rows), (Some(2), Some(2)));
+    let shown = both.epoch(10_000, &[rows(9)]);
+    assert_eq!((shown.duplicates, shown.state_rows, shown.removed_rows), (2, 1, 1));
+    let shown = both.epoch(11_000, &[]);
+    assert_eq!((shown.state_rows, shown.removed_rows), (0, 1));
+}
+
 /// Epochs for an oracle: how far the watermark moves, the batches, whether the barrier is durable, whether the
 /// operator is restarted after it.
 #[derive(Debug, Clone)]
@@ -612,6 +832,21 @@ impl Oracle for ByTime {
 }
 
 #[derive(Default)]
+struct ForEver(HashSet<usize>);
+
+impl Oracle for ForEver {
+    fn passes(&mut self, word: usize, _: Option<i64>) -> bool {
+        self.0.insert(word)
+    }
+
+    fn free(&mut self, _: i64) {}
+
+    fn keys(&self) -> usize {
+        self.0.len()
+    }
+}
+
+#[derive(Default)]
 struct ByWord(HashMap<usize, i64>);
 
 impl Oracle for ByWord {
@@ -630,10 +865,18 @@ impl Oracle for ByWord {
     }
 }
 
-fn check(operator: impl Fn() -> Box<dyn Operator>, mut oracle: impl Oracle, is_windowed: bool, plans: &[Plan]) {
+/// Runs `plans` beside an oracle, with a budget and without: both do what the oracle says and save the same.
+fn check(
+    operator: impl Fn() -> Box<dyn Operator>,
+    mut oracle: impl Oracle,
+    is_windowed: bool,
+    budget: usize,
+    plans: &[Plan],
+) {
     let times = if is_windowed { windows } else { instants };
     let schema = batch_of(times, &[]).schema();
-    let mut run = Run::new(Boxed(operator()), schema.clone());
+    let run = || Run::new(Boxed(operator()), schema.clone());
+    let mut runs = [run(), run().limited(Some(budget))];
     let (mut evict_ms, mut number, mut snapshots) = (0, 0, Vec::new());
     for plan in plans {
         let watermark = Watermark { late_ms: evict_ms, evict_ms: evict_ms + plan.moved_ms };
@@ -655,7 +898,7 @@ fn check(operator: impl Fn() -> Box<dyn Operator>, mut oracle: impl Oracle, is_w
                     expected.duplicates += 1;
                 }
             }
-            batches.push(batch_of(times, &batch).into());
+            batches.push(Batch::from(batch_of(times, &batch)));
         }
         let before = oracle.keys();
         oracle.free(watermark.evict_ms * 1000);
@@ -663,14 +906,23 @@ fn check(operator: impl Fn() -> Box<dyn Operator>, mut oracle: impl Oracle, is_w
         expected.removed_rows = (before - oracle.keys()) as u64;
         expected.state_rows = oracle.keys() as u64;
         let kind = if plan.is_durable { BarrierKind::Durable } else { BarrierKind::Light };
-        assert_eq!(run.try_epoch(Some(watermark), batches, kind), expected);
+        for run in &mut runs {
+            assert_eq!(run.try_epoch(Some(watermark), batches.clone(), kind), expected, "{:?}", run.budget);
+        }
         if plan.is_durable {
-            snapshots.push(run.snapshot());
+            let [free, limited] = runs.each_mut().map(Run::snapshot);
+            assert_eq!(limited.changed, free.changed);
+            snapshots.push(free);
         }
         if plan.is_restarted {
-            run = run.restarted(Boxed(operator()), schema.clone(), &snapshots);
+            runs = runs.map(|run| run.restarted(Boxed(operator()), schema.clone(), &snapshots));
         }
     }
+}
+
+/// From nothing to some of the keys.
+fn budgets() -> impl Strategy<Value = usize> {
+    prop::sample::select(vec![0, 1000, 2000, 4000])
 }
 
 /// The epochs of these plans, of rows by `keys`.
@@ -756,6 +1008,18 @@ impl Operator for Boxed {
         self.0.restore(part)
     }
 
+    fn can_leave_memory(&self) -> bool {
+        self.0.can_leave_memory()
+    }
+
+    fn limit_memory(&mut self, budget: StateBudget) -> Result<()> {
+        self.0.limit_memory(budget)
+    }
+
+    fn save_all(&mut self) -> bool {
+        self.0.save_all()
+    }
+
     fn take_stats(&mut self) -> OperatorStats {
         self.0.take_stats()
     }
@@ -765,17 +1029,23 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 
     #[test]
-    fn keys_with_a_time_are_remembered_as_a_set_remembers_them(plans in plans()) {
+    fn keys_with_a_time_are_remembered_as_a_set_remembers_them(plans in plans(), budget in budgets()) {
         for is_windowed in [false, true] {
             let operator = || Box::new(Deduplicate::new(vec![KEY, TIME], Some(TIME), true)) as _;
-            check(operator, ByTime::default(), is_windowed, &plans);
+            check(operator, ByTime::default(), is_windowed, budget, &plans);
         }
     }
 
     #[test]
-    fn keys_that_expire_are_remembered_as_a_map_remembers_them(plans in plans()) {
+    fn keys_without_a_time_are_remembered_for_ever(plans in plans(), budget in budgets()) {
+        let operator = || Box::new(Deduplicate::new(vec![KEY], Some(TIME), true)) as _;
+        check(operator, ForEver::default(), false, budget, &plans);
+    }
+
+    #[test]
+    fn keys_that_expire_are_remembered_as_a_map_remembers_them(plans in plans(), budget in budgets()) {
         for is_windowed in [false, true] {
-            check(|| Box::new(within()) as _, ByWord::default(), is_windowed, &plans);
+            check(|| Box::new(within()) as _, ByWord::default(), is_windowed, budget, &plans);
         }
     }
 

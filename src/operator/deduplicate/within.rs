@@ -1,6 +1,6 @@
 //! Deduplication among rows that come near each other in event time.
 //!
-//! Owns: when keys are added, expire and are saved. Does not own: how they are kept (`expiring`).
+//! Owns: when keys are added, expire, are saved and let go. Does not own: how they are kept (`expiring`).
 
 use std::time::Duration;
 
@@ -14,7 +14,8 @@ use super::{Changes, micros};
 use crate::error::{Error, Result};
 use crate::operator::window::Micros;
 use crate::operator::{
-    Barrier, Batch, EpochTime, Flow, Operator, OperatorContext, OperatorStats, Output, StateDelta, StatePart, Watermark,
+    Barrier, Batch, EpochTime, Flow, Operator, OperatorContext, OperatorStats, Output, StateBudget, StateDelta,
+    StatePart, Watermark,
 };
 use crate::state::KeyTable;
 
@@ -80,8 +81,8 @@ impl DeduplicateWithin {
         self.seen.as_mut().ok_or_else(|| Error::internal("a deduplication was used before it was opened"))
     }
 
-    fn free(&mut self, watermark_ms: i64) -> Result<usize> {
-        Ok(self.seen()?.keys.free(micros(watermark_ms)))
+    fn free(&mut self, watermark_ms: i64) -> Result<u64> {
+        self.seen()?.keys.free(micros(watermark_ms))
     }
 }
 
@@ -134,7 +135,7 @@ impl Operator for DeduplicateWithin {
 
     fn on_barrier(&mut self, _: &Barrier, _: &mut Output) -> Result<Flow> {
         if let Some(watermark) = self.watermark {
-            self.changes.freed += self.free(watermark.evict_ms)? as u64;
+            self.changes.freed += self.free(watermark.evict_ms)?;
         }
         Ok(Flow::Done)
     }
@@ -143,6 +144,7 @@ impl Operator for DeduplicateWithin {
         let seen = self.seen()?;
         let mut parts = Parts::new(seen.schema.clone());
         seen.keys.save(|table, groups, expiries| parts.add(table, groups, Some(expiries)))?;
+        seen.keys.leave_memory()?;
         parts.finish().map(Some)
     }
 
@@ -155,8 +157,17 @@ impl Operator for DeduplicateWithin {
         Ok(())
     }
 
+    fn can_leave_memory(&self) -> bool {
+        self.seen.as_ref().is_some_and(|seen| seen.keys.can_leave_memory())
+    }
+
+    fn limit_memory(&mut self, budget: StateBudget) -> Result<()> {
+        self.seen()?.keys.limit_memory(budget);
+        Ok(())
+    }
+
     fn save_all(&mut self) -> bool {
-        self.seen().map(|seen| seen.keys.mark_unsaved()).is_ok()
+        self.seen().is_ok_and(|seen| seen.keys.mark_unsaved())
     }
 
     fn state_identity(&self) -> Option<String> {
@@ -177,8 +188,9 @@ impl Operator for DeduplicateWithin {
     }
 
     fn take_stats(&mut self) -> OperatorStats {
-        let (keys, bytes) = self.seen.as_ref().map_or((0, 0), |seen| (seen.keys.len(), seen.keys.bytes()));
-        self.changes.take_stats(keys, bytes)
+        let keys = self.seen.as_ref().map(|seen| &seen.keys);
+        let (rows, bytes) = keys.map_or((0, 0), |keys| (keys.len(), keys.bytes()));
+        self.changes.take_stats(rows, bytes, keys.and_then(Expiring::outside))
     }
 }
 

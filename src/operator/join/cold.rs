@@ -241,7 +241,7 @@ impl ColdRows {
             return Ok(());
         }
         let keys = rows.iter().map(RowKey::as_slice);
-        self.store.remove_keys(&mut keys.chain(times.iter().map(TimeKey::as_slice)))?;
+        self.store.remove_each(&mut keys.chain(times.iter().map(TimeKey::as_slice)))?;
         let side = self.side(side);
         side.rows = side.rows.saturating_sub(rows.len() as u64);
         Ok(())
