@@ -68,6 +68,11 @@ impl Windows {
         self.slide
     }
 
+    /// How far windows start off 1970-01-01T00:00:00Z, in microseconds; less than the slide, and perhaps below 0.
+    pub(crate) fn start(&self) -> i64 {
+        self.start
+    }
+
     /// Whether every time is in exactly one window.
     pub fn is_tumbling(&self) -> bool {
         self.size == self.slide

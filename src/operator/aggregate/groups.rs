@@ -17,7 +17,7 @@ use super::{Accumulator, AggregateSpec};
 use crate::error::{Error, Result};
 use crate::operator::explode::PieceKeys;
 use crate::operator::{Batch, identity};
-use crate::protocol::key_group::hash_rows_into;
+use crate::protocol::key_group::{hash_rows, hash_rows_into};
 use crate::state::KeyTable;
 use crate::types::type_name;
 
@@ -213,6 +213,28 @@ impl fmt::Debug for GroupTable {
     }
 }
 
+/// So many empty tables are kept for what comes next.
+const SPARE_TABLES: usize = 64;
+
+/// Empty tables, whose memory is used again.
+#[derive(Debug, Default)]
+pub(super) struct SpareTables(Vec<GroupTable>);
+
+impl SpareTables {
+    /// A table without groups.
+    pub(super) fn take(&mut self, spec: &AggregateSpec) -> Result<GroupTable> {
+        self.0.pop().map_or_else(|| GroupTable::new(spec), Ok)
+    }
+
+    /// Takes a table that is not needed any more.
+    pub(super) fn put(&mut self, mut table: GroupTable) {
+        if self.0.len() < SPARE_TABLES {
+            table.clear();
+            self.0.push(table);
+        }
+    }
+}
+
 /// All groups are in memory, nothing has to be fetched.
 #[expect(clippy::unnecessary_wraps, reason = "the signature of what fetches")]
 pub(super) fn nothing_to_fetch(_: &mut GroupTable, _: usize) -> Result<()> {
@@ -232,6 +254,39 @@ pub(super) fn identity(spec: &AggregateSpec) -> String {
     });
     let calls = calls.collect::<Vec<_>>().join(", ");
     if calls.is_empty() { format!("by {keys}") } else { format!("by {keys}: {calls}") }
+}
+
+/// Groups in the columns they have between the halves, without their slot.
+#[derive(Debug)]
+pub(super) struct GroupColumns {
+    pub(super) columns: Vec<ArrayRef>,
+    pub(super) hashes: Vec<u64>,
+}
+
+impl GroupColumns {
+    /// The keys, states and hashes of these groups.
+    pub(super) fn of(table: &mut GroupTable, groups: &[u32]) -> Result<Self> {
+        Ok(Self { columns: table.states(groups)?, hashes: table.hashes(groups) })
+    }
+
+    /// How many groups there are.
+    pub(super) fn rows(&self) -> usize {
+        self.hashes.len()
+    }
+
+    /// The groups as those of `slot`.
+    pub(super) fn in_slot(&self, spec: &AggregateSpec, schema: &SchemaRef, slot: i64) -> Result<Batch> {
+        let slot_column = spec.slot_column(slot, self.rows());
+        let hashes = match &slot_column {
+            // The window is all there is to hash.
+            Some(ends) if schema.fields().len() == self.columns.len() + 1 && spec.inner_key_fields().is_empty() => {
+                hash_rows(std::slice::from_ref(ends)).into()
+            }
+            _ => self.hashes.as_slice().into(),
+        };
+        let columns = self.columns.iter().cloned().chain(slot_column).collect();
+        Ok(Batch { records: records(schema, columns, self.rows())?, hashes: Some(hashes) })
+    }
 }
 
 /// A batch of these columns, of which there may be none.

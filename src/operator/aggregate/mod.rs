@@ -13,6 +13,7 @@ mod cold;
 mod finalize;
 mod groups;
 mod native;
+mod panes;
 mod partial;
 mod results;
 pub(crate) mod session;
@@ -80,6 +81,12 @@ pub trait AccumulatorFactory: fmt::Debug + Send + Sync {
 
     /// Whether the result depends on the order of the rows, as that of the first value does.
     fn depends_on_order(&self) -> bool {
+        false
+    }
+
+    /// Whether the result is the same, to the last bit, however rows are divided among states and in whatever order
+    /// these are merged: then rows of windows that overlap are grouped once, and their states are merged.
+    fn merges_in_any_order(&self) -> bool {
         false
     }
 

@@ -122,6 +122,16 @@ impl AccumulatorFactory for NativeFactory {
         })
     }
 
+    /// Not sums of DOUBLE, which rounding makes depend on the order, nor decimals with so many digits that 128 bits may
+    /// not hold what rows add up to on the way.
+    fn merges_in_any_order(&self) -> bool {
+        match &self.kind {
+            Kind::Count | Kind::SumLong | Kind::Extreme(..) => true,
+            Kind::SumDecimal(precision, _) => *precision < DECIMAL128_MAX_PRECISION,
+            Kind::SumDouble | Kind::Avg => false,
+        }
+    }
+
     fn identity(&self) -> String {
         let name = match &self.kind {
             Kind::Count => "count",

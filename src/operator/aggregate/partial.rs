@@ -10,8 +10,13 @@
 //! Counts of the pieces of a text need no rows in between: the half cuts the texts itself and finds the group of each piece by a view
 //! onto it, so that no column of pieces is made.
 //!
+//! Rows of windows that overlap are grouped by pane, and windows are put together when groups are put out (`panes`).
+//! Rows some of whose windows are late, and all rows if a call would not give the same result to the last bit, are
+//! grouped once for each window.
+//!
 //! Output batches carry the key hashes. A key comes out several times in an epoch that has more than [`MOST_GROUPS`]
-//! keys or hardly repeats any; the other half merges them. How keys that are times are laid out stands in `slots`.
+//! keys or hardly repeats any, and for a window that is put together of panes; the other half merges them. How keys that
+//! are times are laid out stands in `slots`.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
@@ -19,54 +24,58 @@ use std::collections::{BTreeMap, VecDeque};
 use arrow::datatypes::SchemaRef;
 
 use super::AggregateSpec;
-use super::groups::{Coalescer, GroupTable, Running, group_range, nothing_to_fetch, records};
-use super::slots::{NEVER, SlottedRows};
+use super::groups::{Coalescer, GroupColumns, GroupTable, Running, SpareTables, group_range, nothing_to_fetch};
+use super::panes::{PaneFlush, Panes};
+use super::slots::{NEVER, PanedRows, SlottedRows};
 use crate::error::{Error, Result};
 use crate::operator::explode::{PieceKeys, TextPieces, Words};
 use crate::operator::{
     Balance, Barrier, Batch, EpochTime, Flow, Operator, OperatorContext, OperatorStats, Output, Watermark,
 };
-use crate::protocol::key_group::hash_rows;
 
 /// With so many groups it is judged whether more rows will find theirs.
 const FLUSH_GROUPS: usize = 65_536;
 
-/// So many are flushed without waiting for the barrier in any case.
+/// So many are flushed without waiting for the barrier in any case. A group of a pane is one of them, in however many
+/// windows that is; what windows are put together in is one more table, of at most the groups of the panes of one
+/// window.
 const MOST_GROUPS: usize = 4 * FLUSH_GROUPS;
 
 /// It is judged by so many rows, and where rows hardly repeat so many groups are flushed at a time.
 const TRIAL_ROWS: usize = 16_384;
-
-/// So many empty tables are kept for the windows of the next epochs.
-const SPARE_TABLES: usize = 64;
 
 /// Groups the rows of each epoch before they are exchanged by key.
 #[derive(Debug, Clone)]
 pub struct PartialAggregate {
     spec: AggregateSpec,
     schema: SchemaRef,
+    /// Set if rows are grouped by pane.
+    panes: Option<Panes>,
     /// Set if the rows are texts, whose pieces are the key.
     pieces: Option<TextPieces>,
     time: EpochTime,
     running: Running<Groups>,
 }
 
-/// The groups of the running epoch, by slot.
+/// The groups of the running epoch.
 #[derive(Debug, Default)]
 struct Groups {
+    /// By slot.
     tables: BTreeMap<i64, GroupTable>,
-    /// Empty tables, whose memory is used again.
-    spare: Vec<GroupTable>,
+    /// By the number of the pane.
+    panes: BTreeMap<i64, GroupTable>,
+    spare: SpareTables,
     /// Groups in all tables.
     count: usize,
-    /// Rows taken since the last flush.
+    /// Rows taken since the last flush, those that are grouped by window once for each.
     rows: usize,
     /// Rows and groups at the last judgement.
     judged: (usize, usize),
-    /// The last flush had nearly as many groups as rows.
+    /// The last flush had nearly as many groups as rows, and putting panes together made them hardly fewer.
     hardly_repeats: bool,
     /// What a flush under way has still to put out, each from this group on.
     flushing: VecDeque<(i64, GroupTable, usize)>,
+    flushing_panes: PaneFlush,
     small: Coalescer,
     balance: Balance,
     /// A batch of texts that is not cut to its end.
@@ -78,7 +87,8 @@ impl PartialAggregate {
     /// The partial half of `spec`.
     pub fn new(spec: AggregateSpec) -> Self {
         let schema = spec.partial_schema();
-        Self { spec, schema, pieces: None, time: EpochTime::default(), running: Running::default() }
+        let panes = Panes::of(&spec);
+        Self { spec, schema, panes, pieces: None, time: EpochTime::default(), running: Running::default() }
     }
 
     /// The partial half of a count of the pieces of a text column: `explode(split(…))`, a group by that alone, and calls without
@@ -86,6 +96,12 @@ impl PartialAggregate {
     pub(crate) fn of_pieces(spec: AggregateSpec, column: usize, separator: &str) -> Self {
         let pieces = spec.key_fields.first().map(|key| TextPieces::new(column, separator, key.clone()));
         Self { pieces, ..Self::new(spec) }
+    }
+
+    /// The same half, which takes each row once for each of its windows.
+    #[cfg(test)]
+    pub(super) fn without_panes(self) -> Self {
+        Self { panes: None, ..self }
     }
 
     fn running(&mut self) -> Result<&mut Groups> {
@@ -100,22 +116,21 @@ impl PartialAggregate {
 
 impl Groups {
     fn update(&mut self, spec: &AggregateSpec, input: &SlottedRows) -> Result<()> {
-        for (slot, rows) in input.segments() {
-            let table = match self.tables.entry(slot) {
-                Entry::Occupied(table) => table.into_mut(),
-                Entry::Vacant(place) => {
-                    let spare = self.spare.pop();
-                    place.insert(spare.map_or_else(|| GroupTable::new(spec), Ok)?)
-                }
-            };
-            let before = table.len();
-            table.update(&rows, nothing_to_fetch)?;
-            self.count += table.len() - before;
-        }
+        self.count += group(&mut self.tables, spec, &mut self.spare, input)?;
+        self.note(input);
+        Ok(())
+    }
+
+    fn update_panes(&mut self, spec: &AggregateSpec, input: &PanedRows) -> Result<()> {
+        self.count += group(&mut self.panes, spec, &mut self.spare, &input.panes)?;
+        self.note(&input.panes);
+        input.windows.as_ref().map_or(Ok(()), |windows| self.update(spec, windows))
+    }
+
+    fn note(&mut self, input: &SlottedRows) {
         self.rows += input.count();
         self.balance.absorbed += input.count() as u64;
         self.balance.made += input.copies;
-        Ok(())
     }
 
     /// Counts the pieces of the batch at hand until the groups have to be put out; answers whether it is cut to its end.
@@ -128,7 +143,7 @@ impl Groups {
             }
             let table = match self.tables.entry(NEVER) {
                 Entry::Occupied(table) => table.into_mut(),
-                Entry::Vacant(place) => place.insert(self.spare.pop().map_or_else(|| GroupTable::new(spec), Ok)?),
+                Entry::Vacant(place) => place.insert(self.spare.take(spec)?),
             };
             table.count_pieces(&self.keys, words.buffers())?;
             self.count = table.len();
@@ -154,8 +169,11 @@ impl Groups {
         self.count >= FLUSH_GROUPS && groups * 2 > rows
     }
 
-    fn start_flush(&mut self) {
+    fn start_flush(&mut self, panes: Option<Panes>) {
         let tables = std::mem::take(&mut self.tables);
+        if let Some(panes) = panes {
+            self.flushing_panes.start(panes, std::mem::take(&mut self.panes));
+        }
         self.hardly_repeats = self.count >= TRIAL_ROWS && self.count * 5 > self.rows * 4;
         self.flushing.extend(tables.into_iter().map(|(slot, table)| (slot, table, 0)));
         (self.rows, self.count, self.judged) = (0, 0, (0, 0));
@@ -174,14 +192,27 @@ impl Groups {
                 let full = self.small.push(batch.records, batch.hashes.map(|hashes| hashes.to_vec()))?;
                 self.put_out(full, output);
             }
-            table.clear();
-            if self.spare.len() < SPARE_TABLES {
-                self.spare.push(table);
-            }
+            self.spare.put(table);
+        }
+        if self.flush_panes(spec, schema, output)? == Flow::More {
+            return Ok(Flow::More);
         }
         let rest = self.small.finish()?;
         self.put_out(rest, output);
         Ok(Flow::Done)
+    }
+
+    fn flush_panes(&mut self, spec: &AggregateSpec, schema: &SchemaRef, output: &mut Output) -> Result<Flow> {
+        while !output.is_full() {
+            let Some(batch) = self.flushing_panes.next(spec, schema, &mut self.spare)? else {
+                // Groups that hardly repeat in a pane may still be those of the next one.
+                self.hardly_repeats &= self.flushing_panes.gained_little();
+                return Ok(Flow::Done);
+            };
+            let full = self.small.push(batch.records, batch.hashes.map(|hashes| hashes.to_vec()))?;
+            self.put_out(full, output);
+        }
+        Ok(Flow::More)
     }
 
     fn put_out(&mut self, batch: Option<Batch>, output: &mut Output) {
@@ -192,6 +223,26 @@ impl Groups {
     }
 }
 
+/// Takes rows into the table of each segment; answers how many groups are new.
+fn group(
+    tables: &mut BTreeMap<i64, GroupTable>,
+    spec: &AggregateSpec,
+    spare: &mut SpareTables,
+    input: &SlottedRows,
+) -> Result<usize> {
+    let mut new = 0;
+    for (slot, rows) in input.segments() {
+        let table = match tables.entry(slot) {
+            Entry::Occupied(table) => table.into_mut(),
+            Entry::Vacant(place) => place.insert(spare.take(spec)?),
+        };
+        let before = table.len();
+        table.update(&rows, nothing_to_fetch)?;
+        new += table.len() - before;
+    }
+    Ok(new)
+}
+
 /// The keys, states, slot and hashes of these groups.
 pub(super) fn states(
     spec: &AggregateSpec,
@@ -200,17 +251,7 @@ pub(super) fn states(
     slot: i64,
     groups: &[u32],
 ) -> Result<Batch> {
-    let mut columns = table.states(groups)?;
-    let slot_column = spec.slot_column(slot, groups.len());
-    let hashes = match &slot_column {
-        // The window is all there is to hash.
-        Some(ends) if schema.fields().len() == columns.len() + 1 && spec.inner_key_fields().is_empty() => {
-            hash_rows(std::slice::from_ref(ends))
-        }
-        _ => table.hashes(groups),
-    };
-    columns.extend(slot_column);
-    Ok(Batch { records: records(schema, columns, groups.len())?, hashes: Some(hashes.into()) })
+    GroupColumns::of(table, groups)?.in_slot(spec, schema, slot)
 }
 
 impl Operator for PartialAggregate {
@@ -221,7 +262,8 @@ impl Operator for PartialAggregate {
 
     fn describe(&self) -> String {
         let pieces = self.pieces.as_ref().map(|pieces| format!("{}, ", pieces.describe())).unwrap_or_default();
-        format!("{pieces}partial {}", describe(&self.spec))
+        let panes = if self.panes.is_some() { ", by pane" } else { "" };
+        format!("{pieces}partial {}{panes}", describe(&self.spec))
     }
 
     fn open(&mut self, _: &OperatorContext) -> Result<()> {
@@ -242,14 +284,18 @@ impl Operator for PartialAggregate {
             groups.cutting = Some(words);
             return self.resume(output);
         }
-        let input = SlottedRows::evaluate(&self.spec, &batch.records, self.time, output)?;
-        let spec = &self.spec;
+        let (spec, records) = (&self.spec, &batch.records);
         let groups = self.running.get_or_make(|| Ok(Groups::default()))?;
-        groups.update(spec, &input)?;
+        match self.panes {
+            Some(panes) => {
+                groups.update_panes(spec, &PanedRows::evaluate(spec, panes, records, self.time, output)?)?;
+            }
+            None => groups.update(spec, &SlottedRows::evaluate(spec, records, self.time, output)?)?,
+        }
         if !groups.is_due() {
             return Ok(Flow::Done);
         }
-        groups.start_flush();
+        groups.start_flush(self.panes);
         self.flush(output)
     }
 
@@ -262,12 +308,13 @@ impl Operator for PartialAggregate {
             if groups.count_pieces(&self.spec)? {
                 return Ok(Flow::Done);
             }
-            groups.start_flush();
+            groups.start_flush(self.panes);
         }
     }
 
     fn on_barrier(&mut self, _: &Barrier, output: &mut Output) -> Result<Flow> {
-        self.running()?.start_flush();
+        let panes = self.panes;
+        self.running()?.start_flush(panes);
         self.flush(output)
     }
 
@@ -304,14 +351,14 @@ pub(super) fn describe(spec: &AggregateSpec) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringViewArray};
-    use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+    use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringViewArray, TimestampMicrosecondArray};
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit};
     use arrow::record_batch::RecordBatch;
     use proptest::prelude::*;
 
     use super::super::{AggregateCall, NativeFunction};
     use super::*;
-    use crate::operator::{BarrierKind, Explode, Expression, OperatorFactory, Route};
+    use crate::operator::{BarrierKind, Explode, Expression, OperatorFactory, Route, TimeKey, TimeKind, Windows};
 
     #[derive(Debug)]
     struct Column(usize);
@@ -448,6 +495,65 @@ mod tests {
         assert_eq!(rounds.concat().iter().map(Batch::rows).sum::<usize>(), 80_000);
         let flow = operator.on_barrier(&BARRIER, &mut output).unwrap();
         assert!(flow == Flow::Done && output.take().is_empty());
+    }
+
+    /// Counts by word in windows of twelve panes, of a second each.
+    fn sliding() -> AggregateSpec {
+        let times = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let bound = |name| Field::new(name, times.clone(), true);
+        let window = DataType::Struct(vec![bound("start"), bound("end")].into());
+        let windows = Windows::new(12_000_000, 1_000_000, 0).unwrap();
+        let mut spec = spec(1);
+        spec.keys.push(Arc::new(Column(1)));
+        spec.key_fields.push(Arc::new(Field::new("window", window, true)));
+        spec.calls.truncate(1);
+        spec.time = Some(TimeKey { place: 1, kind: TimeKind::Windows(windows), is_watermarked: true });
+        spec
+    }
+
+    /// A row for each number and second.
+    fn timed(numbers: std::ops::Range<i64>, seconds: std::ops::Range<i64>) -> Batch {
+        let rows: Vec<(i64, i64)> = seconds.flat_map(|second| numbers.clone().map(move |n| (n, second))).collect();
+        let words: StringViewArray = rows.iter().map(|row| Some(row.0.to_string())).collect();
+        let times = rows.iter().map(|row| 100_000_000 + row.1 * 1_000_000).collect::<Vec<_>>();
+        let times = TimestampMicrosecondArray::from(times).with_timezone("UTC");
+        RecordBatch::try_from_iter([("word", Arc::new(words) as ArrayRef), ("time", Arc::new(times))]).unwrap().into()
+    }
+
+    #[test]
+    fn a_row_of_a_sliding_window_is_one_group() {
+        let operator = PartialAggregate::new(sliding());
+        assert_eq!(operator.describe(), "partial by word, window: count, by pane");
+        for (mut operator, groups) in [(operator.clone(), 1), (operator.without_panes(), 12)] {
+            let _ = operator.on_batch(0, timed(0..1, 0..1), &mut Output::default()).unwrap();
+            let running = operator.running().unwrap();
+            assert_eq!((running.count, running.rows), (groups, groups));
+        }
+    }
+
+    #[test]
+    fn rows_of_new_keys_are_flushed_sooner_unless_the_next_pane_has_the_same() {
+        for (same_keys, sooner) in [(true, false), (false, true)] {
+            let mut operator = PartialAggregate::new(sliding());
+            let mut output = Output::default();
+            let (mut flushes, mut total) = (Vec::new(), 0);
+            for round in 0..9 {
+                let first = if same_keys { 0 } else { round * 10_000 };
+                let flow = operator.on_batch(0, timed(first..first + 10_000, round..round + 1), &mut output).unwrap();
+                let batches = drain(&mut operator, flow, &mut output).concat();
+                let rows: usize = batches.iter().map(Batch::rows).sum();
+                let counts = batches.iter().map(|batch| batch.records.column(1).as_primitive::<Int64Type>());
+                total += counts.map(|counts| counts.values().iter().sum::<i64>()).sum::<i64>();
+                flushes.extend(Some((round, rows)).filter(|(_, rows)| *rows > 0));
+            }
+            assert_eq!(total, 12 * 80_000);
+            assert_eq!(operator.running().unwrap().hardly_repeats, sooner);
+            let [(7, rows)] = flushes[..] else { panic!("{flushes:?}") };
+            // Panes 100 to 107 in blocks of twelve, 96 to 107: each window has a key once, as it starts in the block or
+            // before it.
+            let windows = 12 + 7;
+            assert_eq!(rows, if same_keys { windows * 10_000 } else { 12 * 80_000 });
+        }
     }
 
     /// The counts of all keys that come out, with their hashes.

@@ -85,9 +85,17 @@ fn failed(call: &AggregateFunctionExpr, error: DataFusionError) -> Error {
 /// The functions whose result depends on the order of the rows, by DataFusion's names.
 const ORDERED: [&str; 5] = ["first_value", "last_value", "nth_value", "array_agg", "collect_list"];
 
+/// The functions whose result is the same in whatever order states are merged, by DataFusion's names. Others may round,
+/// keep items in the order they came, or the first of equal ones.
+const UNORDERED: [&str; 7] = ["count", "approx_distinct", "bool_and", "bool_or", "bit_and", "bit_or", "bit_xor"];
+
 impl AccumulatorFactory for DataFusionAggregate {
     fn depends_on_order(&self) -> bool {
         ORDERED.contains(&self.call.fun().name())
+    }
+
+    fn merges_in_any_order(&self) -> bool {
+        UNORDERED.contains(&self.call.fun().name())
     }
 
     fn create(&self) -> Result<Box<dyn Accumulator>> {
@@ -375,6 +383,12 @@ mod tests {
         let of = |function| build(function, DataType::Int64, &[]).identity();
         assert_eq!(of(sum::sum_udaf()), "sum");
         assert_ne!(of(sum::sum_udaf()), of(median::median_udaf()));
+    }
+
+    #[test]
+    fn functions_that_round_or_keep_items_cannot_be_merged_in_any_order() {
+        let merging: Vec<_> = functions().iter().map(AccumulatorFactory::merges_in_any_order).collect();
+        assert_eq!(merging, [false, false, true, false, false, false, false, false, true]);
     }
 
     fn functions() -> Vec<DataFusionAggregate> {

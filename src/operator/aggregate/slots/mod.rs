@@ -14,6 +14,9 @@
 //! | a time                  | the minute it is in       | the others, the time     |                   |
 //!
 //! Groups without a time are in the slot [`NEVER`], which is never final.
+//!
+//! The half in front of the exchange may take rows of windows that overlap by pane (`panes`). Late is judged for each
+//! row and window, so a row some of whose windows are late, or that is in none, is judged window by window there, too.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -26,6 +29,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit, TimestampMicrosecond
 use arrow::record_batch::RecordBatch;
 
 use super::AggregateSpec;
+use super::panes::{Pane, Panes};
 use crate::error::{Error, Result};
 use crate::operator::identity;
 use crate::operator::watermark::window_part;
@@ -205,7 +209,7 @@ pub(super) enum Slots {
 }
 
 /// Input rows of one slot: their inner keys and the arguments of each call.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct InputRows {
     pub(super) keys: Vec<ArrayRef>,
     pub(super) arguments: Vec<Vec<ArrayRef>>,
@@ -213,6 +217,21 @@ pub(super) struct InputRows {
 }
 
 impl InputRows {
+    /// Computes keys and arguments of `records`. The key that is a time stands apart.
+    fn evaluate(
+        spec: &AggregateSpec,
+        records: &RecordBatch,
+        time: EpochTime,
+    ) -> Result<(Self, Option<(TimeKey, ArrayRef)>)> {
+        let columns = |expressions: &[ExpressionRef]| {
+            expressions.iter().map(|expression| expression.evaluate(records, time)).collect::<Result<Vec<_>>>()
+        };
+        let arguments = spec.calls.iter().map(|call| columns(&call.arguments)).collect::<Result<_>>()?;
+        let mut keys = columns(&spec.keys)?;
+        let apart = spec.time.map(|key| (key, keys.remove(key.place)));
+        Ok((Self { keys, arguments, count: records.num_rows() }, apart))
+    }
+
     fn pick(&self, rows: &UInt32Array) -> Result<Self> {
         let pick = |columns: &[ArrayRef]| columns.iter().map(|column| take(column, rows, None)).collect();
         let keys = pick(&self.keys)?;
@@ -244,28 +263,20 @@ impl SlottedRows {
         time: EpochTime,
         output: &mut Output,
     ) -> Result<Self> {
-        let columns = |expressions: &[ExpressionRef]| {
-            expressions.iter().map(|expression| expression.evaluate(records, time)).collect::<Result<Vec<_>>>()
-        };
-        let arguments = spec.calls.iter().map(|call| columns(&call.arguments)).collect::<Result<_>>()?;
-        let mut keys = columns(&spec.keys)?;
-        let mut rows = InputRows { keys: Vec::new(), arguments, count: records.num_rows() };
-        let Some(key) = spec.time else {
-            rows.keys = keys;
+        let (mut rows, apart) = InputRows::evaluate(spec, records, time)?;
+        let Some((key, times)) = apart else {
             let segments = Slots::One(NEVER).segments(rows.count);
             return Ok(Self { rows, segments, copies: 0 });
         };
-        let times = keys.remove(key.place);
         let judged = Judged::of(key, &times, time)?;
         judged.drop_rows(records, key.late_until(time), output)?;
         match key.kind {
             TimeKind::Windows(_) => {}
             TimeKind::WindowColumn => {
-                keys.push(Arc::new(window_part(&times, "start")?.with_data_type(micros_type())));
+                rows.keys.push(Arc::new(window_part(&times, "start")?.with_data_type(micros_type())));
             }
-            TimeKind::Time => keys.push(times),
+            TimeKind::Time => rows.keys.push(times),
         }
-        rows.keys = keys;
         judged.sort(rows)
     }
 
@@ -277,6 +288,40 @@ impl SlottedRows {
     /// How many rows there are in all slots.
     pub(super) fn count(&self) -> usize {
         self.rows.count
+    }
+}
+
+/// Input rows of windows that overlap.
+#[derive(Debug)]
+pub(super) struct PanedRows {
+    /// Rows all of whose windows are open, in order of their panes, whose numbers stand where slots do.
+    pub(super) panes: SlottedRows,
+    /// Of the other rows, those that stay, in order of the ends of their windows.
+    pub(super) windows: Option<SlottedRows>,
+}
+
+impl PanedRows {
+    /// Computes keys and arguments of `records`, judges the rows, and sorts those that stay.
+    pub(super) fn evaluate(
+        spec: &AggregateSpec,
+        panes: Panes,
+        records: &RecordBatch,
+        time: EpochTime,
+        output: &mut Output,
+    ) -> Result<Self> {
+        let (rows, apart) = InputRows::evaluate(spec, records, time)?;
+        let (key, times) = apart.ok_or_else(|| Error::internal("panes of windows without a time"))?;
+        let (times, late_until) = (micros(&times)?, key.late_until(time));
+        let (in_panes, others) = Judged::in_panes(panes, times, late_until);
+        let mut windows = None;
+        if !others.is_empty() {
+            let time = |row: usize| times.is_valid(row).then(|| times.value(row));
+            let others = others.iter().map(|&row| (row, time(row as usize)));
+            let judged = Judged::in_windows(panes.windows(), others, late_until);
+            judged.drop_rows(records, late_until, output)?;
+            windows = Some(judged.sort(rows.clone())?);
+        }
+        Ok(Self { panes: in_panes.sort(rows)?, windows })
     }
 }
 
@@ -310,18 +355,14 @@ struct Judged {
 impl Judged {
     fn of(key: TimeKey, column: &ArrayRef, time: EpochTime) -> Result<Self> {
         let late_until = key.late_until(time);
-        let wrong = || Error::internal(format!("{:?} stands where times should", column.data_type()));
         match key.kind {
             TimeKind::Windows(windows) => {
-                let times = column.as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(wrong)?;
+                let times = micros(column)?;
                 Ok(Self::in_one_window(windows, times, late_until)
-                    .unwrap_or_else(|| Self::in_windows(windows, times, late_until)))
+                    .unwrap_or_else(|| Self::in_windows(windows, (0..).zip(times), late_until)))
             }
             TimeKind::WindowColumn => Ok(Self::by_time(&window_part(column, "end")?, late_until, |end| end)),
-            TimeKind::Time => {
-                let times = column.as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(wrong)?;
-                Ok(Self::by_time(times, late_until, minute))
-            }
+            TimeKind::Time => Ok(Self::by_time(micros(column)?, late_until, minute)),
         }
     }
 
@@ -349,12 +390,41 @@ impl Judged {
         (highest < end && !is_late).then(|| Self::staying(None, Slots::One(end)))
     }
 
-    fn in_windows(windows: Windows, times: &TimestampMicrosecondArray, late_until: Option<i64>) -> Self {
+    /// The rows all of whose windows are open, each once, by pane; and the others.
+    fn in_panes(panes: Panes, times: &TimestampMicrosecondArray, late_until: Option<i64>) -> (Self, Vec<u32>) {
+        let is_open = |first_end: i64| late_until.is_none_or(|late| late < first_end);
+        if let Some(number) = in_one_pane(panes, times, is_open) {
+            return (Self::staying(None, Slots::One(number)), Vec::new());
+        }
+        let (mut rows, mut numbers) = (Vec::with_capacity(times.len()), Vec::with_capacity(times.len()));
+        let mut others = Vec::new();
+        // Times mostly come in order: the last pane is likely this one's too.
+        let mut last = None;
+        for (row, time) in (0..).zip(times) {
+            let pane = time.and_then(|time| {
+                if !last.is_some_and(|pane: Pane| pane.holds(time)) {
+                    last = panes.at(time).filter(|pane| is_open(pane.first_end));
+                }
+                last
+            });
+            if let Some(pane) = pane {
+                rows.push(row);
+                numbers.push(pane.number);
+            } else {
+                others.push(row);
+            }
+        }
+        let rows = if others.is_empty() { None } else { Some(rows) };
+        (Self::staying(rows, Slots::Many(numbers)), others)
+    }
+
+    fn in_windows(windows: Windows, times: impl Iterator<Item = (u32, Option<i64>)>, late_until: Option<i64>) -> Self {
         let mut judged = Self::staying(Some(Vec::new()), Slots::One(NEVER));
-        let (mut rows, mut slots) = (Vec::with_capacity(times.len()), Vec::with_capacity(times.len()));
+        let (least, _) = times.size_hint();
+        let (mut rows, mut slots) = (Vec::with_capacity(least), Vec::with_capacity(least));
         // Times mostly come in order: the last window is likely this one's too, and saves a division.
         let mut last_end = i64::MIN;
-        for (row, time) in (0..).zip(times) {
+        for (row, time) in times {
             let Some(time) = time else {
                 judged.timeless.push(row);
                 continue;
@@ -513,6 +583,21 @@ fn runs(slots: impl Iterator<Item = i64>) -> Vec<Segment> {
         }
     }
     runs
+}
+
+/// The pane that holds all times of a batch, if its windows are open: only the lowest and highest are looked at.
+fn in_one_pane(panes: Panes, times: &TimestampMicrosecondArray, is_open: impl Fn(i64) -> bool) -> Option<i64> {
+    if times.null_count() > 0 {
+        return None;
+    }
+    let pane = panes.at(arrow::compute::min(times)?)?;
+    let highest = arrow::compute::max(times)?;
+    (pane.holds(highest) && is_open(pane.first_end)).then_some(pane.number)
+}
+
+fn micros(column: &ArrayRef) -> Result<&TimestampMicrosecondArray> {
+    let wrong = || Error::internal(format!("{:?} stands where times should", column.data_type()));
+    column.as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(wrong)
 }
 
 /// The times of a key column, for judging its groups one by one.

@@ -258,6 +258,8 @@ fn kinds() -> impl Strategy<Value = TimeKind> {
         windows(10, 10, 0),
         windows(10, 10, -3),
         windows(7, 3, 1),
+        windows(10, 4, -3),
+        windows(15, 10, 2),
         windows(60, 5, 0),
         TimeKind::WindowColumn,
         TimeKind::Time,
