@@ -258,7 +258,9 @@ impl Pieces {
 
     /// Adds a piece that is made of these parts.
     pub(crate) fn push(&mut self, parts: &[&[u8]]) {
-        parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
+        for part in parts {
+            self.bytes.extend_from_slice(part);
+        }
         self.ends.push(self.bytes.len());
     }
 
@@ -304,14 +306,14 @@ mod tests {
     /// What a range holds, page by page, without the slots.
     fn read(cold: &mut ColdRows, mut range: Cursor) -> Vec<(Option<i64>, u8)> {
         let mut rows = Vec::new();
-        assert_eq!(cold.count(&range).unwrap() as usize, {
+        assert_eq!(cold.count(&range).unwrap(), {
             while let Some(page) = cold.page(&mut range).unwrap() {
                 let keys = cold.key_columns(&page).unwrap();
                 assert_eq!(page.hashes(), hash_rows(&keys));
                 let keys = keys[0].as_primitive::<Int64Type>().iter();
                 rows.extend(keys.zip(page.values().map(|value| value[0])));
             }
-            rows.len()
+            rows.len() as u64
         });
         rows.sort_unstable();
         rows
@@ -339,7 +341,7 @@ mod tests {
                         let before = oracle.len();
                         oracle.extend(keys.iter().map(|key| (*key, number)));
                         let added = cold.put(&at, |_| std::slice::from_ref(&number)).unwrap();
-                        prop_assert_eq!(added as usize, oracle.len() - before);
+                        prop_assert_eq!(added, (oracle.len() - before) as u64);
                     }
                     1 => {
                         for key in &keys {

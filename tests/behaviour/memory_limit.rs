@@ -129,12 +129,13 @@ fn deduplicated(frame: &DataFrame, place: &str) -> [u64; 4] {
     [last.custom_metrics["rowsOutsideMemory"], last.num_rows_total, duplicates, removed]
 }
 
+/// A deduplication, and whether a row far ahead frees all others.
+type Case = (&'static str, fn(&MemoryStream) -> DataFrame, bool);
+
 #[test]
 fn keys_beyond_the_limit_are_known_on_and_come_back_at_another_parallelism() {
     let keys = KEYS.unsigned_abs();
     let far = 36_000_000;
-    // The last says whether a row far ahead frees all others.
-    type Case = (&'static str, fn(&MemoryStream) -> DataFrame, bool);
     let cases: [Case; 3] = [
         ("for ever", |stream| stream.to_df().drop_duplicates(["n", "time"]), false),
         ("by time", |stream| watermarked(stream).drop_duplicates(["n", "time"]), true),

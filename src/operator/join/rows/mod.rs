@@ -386,7 +386,9 @@ impl SideRows {
         self.dead += rows.len();
         hashes.sort_unstable();
         hashes.dedup();
-        hashes.into_iter().for_each(|hash| self.shorten(hash));
+        for hash in hashes {
+            self.shorten(hash);
+        }
         pages.into_iter().try_for_each(|page| self.settle(page))
     }
 

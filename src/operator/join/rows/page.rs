@@ -16,7 +16,7 @@ pub(super) const PAGE_BITS: u32 = if cfg!(test) { 3 } else { 14 };
 pub(super) const PAGE_ROWS: usize = 1 << PAGE_BITS;
 
 /// Pieces of so many rows stay as they came; smaller ones are merged.
-const WORTH_KEEPING: usize = PAGE_ROWS / 16;
+const WORTH_KEEPING: usize = if cfg!(test) { 4 } else { 1024 };
 
 /// What is known of a stored row, in bits.
 pub(super) mod mark {
