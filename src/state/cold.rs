@@ -36,6 +36,12 @@ pub trait ColdStore: Send + fmt::Debug {
     /// # Errors
     /// When they cannot be removed.
     fn remove(&mut self, from: &[u8], to: &[u8]) -> Result<()>;
+
+    /// Removes the rows with these keys; that one is not there is no error.
+    ///
+    /// # Errors
+    /// When they cannot be removed.
+    fn remove_keys(&mut self, keys: &mut dyn Iterator<Item = &[u8]>) -> Result<()>;
 }
 
 /// How much memory an operator instance may hold behind a durable end, and where the rest goes.
@@ -75,6 +81,11 @@ impl ColdStore for MapStore {
 
     fn remove(&mut self, from: &[u8], to: &[u8]) -> Result<()> {
         self.rows.retain(|key, _| key.as_slice() < from || key.as_slice() >= to);
+        Ok(())
+    }
+
+    fn remove_keys(&mut self, keys: &mut dyn Iterator<Item = &[u8]>) -> Result<()> {
+        keys.for_each(|key| drop(self.rows.remove(key)));
         Ok(())
     }
 }

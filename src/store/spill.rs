@@ -111,6 +111,15 @@ impl ColdStore for SpillFile {
     fn remove(&mut self, from: &[u8], to: &[u8]) -> Result<()> {
         self.write(|table| Ok(table.retain_in(from..to, |_, _| false)?))
     }
+
+    fn remove_keys(&mut self, keys: &mut dyn Iterator<Item = &[u8]>) -> Result<()> {
+        self.write(|table| {
+            for key in keys {
+                table.remove(key)?;
+            }
+            Ok(())
+        })
+    }
 }
 
 /// A file that never waits for the disk.
@@ -170,6 +179,7 @@ mod tests {
         Get(Vec<Vec<u8>>),
         Scan(Vec<u8>, Vec<u8>, usize),
         Remove(Vec<u8>, Vec<u8>),
+        RemoveKeys(Vec<Vec<u8>>),
     }
 
     fn key() -> impl Strategy<Value = Vec<u8>> {
@@ -184,6 +194,7 @@ mod tests {
             2 => prop::collection::vec(key(), 0..10).prop_map(Call::Get),
             2 => (range(), 1..5_usize).prop_map(|((from, to), most)| Call::Scan(from, to, most)),
             1 => range().prop_map(|(from, to)| Call::Remove(from, to)),
+            1 => prop::collection::vec(key(), 0..10).prop_map(Call::RemoveKeys),
         ]
     }
 
@@ -205,6 +216,7 @@ mod tests {
                 store.scan(from, to, *most, &mut |key, value| answer.push((key.to_vec(), value.to_vec()))).unwrap();
             }
             Call::Remove(from, to) => store.remove(from, to).unwrap(),
+            Call::RemoveKeys(keys) => store.remove_keys(&mut keys.iter().map(Vec::as_slice)).unwrap(),
         }
         answer
     }
