@@ -168,3 +168,53 @@ fn keys_beyond_the_limit_are_known_on_and_come_back_at_another_parallelism() {
         assert_eq!(sorted(&passed), [format!("{}|{}", keys + 1, KEYS * (KEYS + 1) / 2 + far)], "{case}");
     }
 }
+
+/// Sessions by key, a fraction of which are held in memory, too.
+const SESSIONS: i64 = KEYS / 2;
+
+/// Adds each of these keys once, in order, at so many seconds since 1970-01-01T00:00:00Z.
+fn add_at(stream: &MemoryStream, second: i64, keys: std::ops::Range<i64>) {
+    for keys in keys.collect::<Vec<_>>().chunks(usize::try_from(ROWS).unwrap()) {
+        let times = TimestampMicrosecondArray::from(vec![second * 1_000_000; keys.len()]).with_timezone("UTC");
+        stream.add_rows([Arc::new(times) as ArrayRef, numbers(keys)]).unwrap();
+    }
+}
+
+#[test]
+fn sessions_beyond_the_limit_grow_come_back_at_another_parallelism_and_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("checkpoint").to_string_lossy().into_owned();
+    let session = limited(2);
+    let stream = MemoryStream::new(&session, "time TIMESTAMP, n BIGINT");
+    let sessions = stream.to_df().with_watermark("time", "10 seconds");
+    let sessions = sessions.group_by((session_window("time", "5 seconds"), "n")).count();
+    let sessions = sessions.select_expr(["n", "session_window.end AS end", "count"]);
+    let run = || {
+        let writer = sessions.write_stream().format("memory").query_name("sessions").output_mode(OutputMode::Append);
+        let query = writer.option("checkpointLocation", &place).start().unwrap();
+        query.process_all_available().unwrap();
+        query.stop().unwrap();
+        query.last_progress().unwrap().state_operators[0].clone()
+    };
+    add_at(&stream, 100, 0..SESSIONS);
+    let state = run();
+    assert_eq!(state.num_rows_total, SESSIONS.unsigned_abs());
+    let outside = state.custom_metrics["rowsOutsideMemory"];
+    assert!(outside > SESSIONS.unsigned_abs() / 3, "{outside} sessions are outside memory");
+    assert!(state.memory_used_bytes < 8 << 20, "{} bytes of state are in memory", state.memory_used_bytes);
+
+    session.set_config("millstream.parallelism", 3).unwrap();
+    // The first half goes on, and then all is final but what says so.
+    let half = SESSIONS / 2;
+    add_at(&stream, 104, 0..half);
+    add_at(&stream, 1000, 0..1);
+    assert_eq!(run().num_rows_total, 1);
+    let shown =
+        session.table("sessions").group_by(["count", "end"]).agg([count("*").alias("keys"), sum("n").alias("sum")]);
+    let sum = |keys: i64| keys * (keys - 1) / 2;
+    let expected = [
+        format!("1|1970-01-01T00:01:45Z|{half}|{}", sum(SESSIONS) - sum(half)),
+        format!("2|1970-01-01T00:01:49Z|{half}|{}", sum(half)),
+    ];
+    assert_eq!(sorted(&shown), expected);
+}

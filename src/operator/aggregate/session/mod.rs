@@ -12,6 +12,7 @@
 //!              └─▶ late rows
 //! ```
 
+mod cold;
 mod finalize;
 mod judge;
 mod partial;

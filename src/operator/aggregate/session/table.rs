@@ -1,7 +1,7 @@
 //! Sessions with their keys and running values.
 //!
 //! Owns: bringing keys, intervals and accumulators together, and giving memory back. Does not own: when sessions are
-//! put out, final or saved (`partial`, `finalize`).
+//! put out, final or saved (`partial`, `finalize`), or where they are that are not in memory (`cold`).
 //!
 //! What a session has gathered that was merged away is moved in bulk by [`settle`](SessionTable::settle): before
 //! sessions are read, and after their last rows.
@@ -55,9 +55,23 @@ impl SessionTable {
         })
     }
 
+    /// An empty table for the same sessions.
+    pub(super) fn like(&self) -> Result<Self> {
+        Self::new(&self.spec, self.place)
+    }
+
     /// The number of keys, with sessions or without.
     pub(super) fn keys(&self) -> usize {
         self.keys.len()
+    }
+
+    /// The columns of these keys, a row each.
+    pub(super) fn key_columns(&self, keys: &[u32]) -> Result<Vec<ArrayRef>> {
+        self.keys.keys(keys)
+    }
+
+    pub(super) fn hash(&self, key: u32) -> u64 {
+        self.keys.hashes()[key as usize]
     }
 
     /// The key's number of each row of the last batch.
@@ -78,24 +92,42 @@ impl SessionTable {
         let calls = self.spec.calls.iter();
         let arguments = calls.map(|call| call.arguments.iter().map(evaluate).collect::<Result<Vec<_>>>());
         let arguments = arguments.collect::<Result<Vec<_>>>()?;
-        self.place_rows(&keys, rows.starts.values(), rows.ends.values(), None)?;
+        self.intern(&keys, rows.starts.len(), None)?;
+        self.place_rows(rows.starts.values(), rows.ends.values());
         for (accumulator, arguments) in self.accumulators.iter_mut().zip(&arguments) {
             accumulator.update(arguments, &self.slots)?;
         }
         Ok(())
     }
 
-    /// Takes sessions with their states, in the columns of the partial schema.
-    pub(super) fn merge(&mut self, records: &RecordBatch, hashes: Option<&[u64]>) -> Result<()> {
+    /// Takes sessions with their states, in the columns of the partial schema. `fetch` is called when the keys have numbers, with the
+    /// first number that is new.
+    pub(super) fn merge(
+        &mut self,
+        records: &RecordBatch,
+        hashes: Option<&[u64]>,
+        fetch: impl FnOnce(&mut Self, usize) -> Result<()>,
+    ) -> Result<()> {
         let columns = self.split(records)?;
-        self.place_rows(columns.keys, columns.starts.values(), columns.ends.values(), hashes)?;
+        let known = self.keys();
+        self.intern(columns.keys, records.num_rows(), hashes)?;
+        fetch(self, known)?;
+        self.place_rows(columns.starts.values(), columns.ends.values());
         merge_states(&mut self.accumulators, &self.spec, columns.states, &self.slots)
     }
 
-    /// Takes back rows that [`states`](Self::states) gave, in their order. The answer is which of them are sessions.
-    pub(super) fn restore(&mut self, records: &RecordBatch, hashes: &[u64]) -> Result<BooleanBuffer> {
+    /// Takes back rows that [`states`](Self::states) gave, in their order; `fetch` as in [`merge`](Self::merge). The answer is which
+    /// of them are sessions.
+    pub(super) fn restore(
+        &mut self,
+        records: &RecordBatch,
+        hashes: &[u64],
+        fetch: impl FnOnce(&mut Self, usize) -> Result<()>,
+    ) -> Result<BooleanBuffer> {
         let columns = self.split(records)?;
+        let known = self.keys();
         self.intern(columns.keys, hashes.len(), Some(hashes))?;
+        fetch(self, known)?;
         self.slots.clear();
         let mut rows = Vec::new();
         for (row, &key) in self.key_numbers.iter().enumerate() {
@@ -114,17 +146,30 @@ impl SessionTable {
         Ok(BooleanBuffer::collect_bool(hashes.len(), |row| columns.starts.is_valid(row)))
     }
 
-    fn place_rows(&mut self, keys: &[ArrayRef], starts: &[i64], ends: &[i64], hashes: Option<&[u64]>) -> Result<()> {
-        self.intern(keys, starts.len(), hashes)?;
-        self.timelines.place(Intervals { keys: &self.key_numbers, starts, ends }, &mut self.slots);
+    /// Takes sessions as [`session_columns`](Self::session_columns) gave them, those of each key in their order. `keys` are the numbers
+    /// of their keys, which have no sessions. The answer is their slots.
+    pub(super) fn take_back(&mut self, keys: &[u32], columns: &[ArrayRef]) -> Result<Vec<u32>> {
+        self.check_count(keys.len())?;
+        let wrong = || Error::internal("sessions came back in other columns than they left in");
+        let [starts, ends, states @ ..] = columns else { return Err(wrong()) };
+        let starts = starts.as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(wrong)?.values();
+        let ends = ends.as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(wrong)?.values();
+        let times = keys.iter().zip(starts.iter().zip(ends));
+        let slots: Vec<u32> = times.map(|(&key, (&start, &end))| self.timelines.place_one(key, start, end)).collect();
         self.grow();
-        Ok(())
+        merge_states(&mut self.accumulators, &self.spec, states, &slots)?;
+        Ok(slots)
     }
 
-    fn intern(&mut self, keys: &[ArrayRef], rows: usize, hashes: Option<&[u64]>) -> Result<()> {
-        if self.timelines.len() + rows >= NONE as usize {
-            return Err(Error::state("an operator instance holds over 4294967294 sessions; raise the parallelism"));
-        }
+    /// Puts the rows whose keys were interned last where they belong.
+    fn place_rows(&mut self, starts: &[i64], ends: &[i64]) {
+        self.timelines.place(Intervals { keys: &self.key_numbers, starts, ends }, &mut self.slots);
+        self.grow();
+    }
+
+    /// Finds or adds the key of each row.
+    pub(super) fn intern(&mut self, keys: &[ArrayRef], rows: usize, hashes: Option<&[u64]>) -> Result<()> {
+        self.check_count(rows)?;
         let hashes = if let Some(hashes) = hashes {
             hashes
         } else {
@@ -134,6 +179,13 @@ impl SessionTable {
         };
         self.keys.intern(keys, hashes, &mut self.key_numbers)?;
         self.timelines.grow(self.keys.len());
+        Ok(())
+    }
+
+    fn check_count(&self, more: usize) -> Result<()> {
+        if self.timelines.len() + more >= NONE as usize {
+            return Err(Error::state("an operator instance holds over 4294967294 sessions; raise the parallelism"));
+        }
         Ok(())
     }
 
@@ -172,12 +224,18 @@ impl SessionTable {
         schema: &SchemaRef,
     ) -> Result<(RecordBatch, Vec<u64>)> {
         let mut columns = self.keys.keys(keys)?;
-        let utc = time_type();
-        columns.push(self.times(slots, &utc, |session| session.start));
-        columns.push(self.times(slots, &utc, |session| session.end));
-        columns.extend(self.state_columns(slots)?);
-        let hashes = keys.iter().map(|&key| self.keys.hashes()[key as usize]).collect();
+        columns.extend(self.session_columns(slots)?);
+        let hashes = keys.iter().map(|&key| self.hash(key)).collect();
         Ok((records(schema, columns, slots.len())?, hashes))
+    }
+
+    /// Start, end and states of these sessions.
+    pub(super) fn session_columns(&mut self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        let utc = time_type();
+        let mut columns =
+            vec![self.times(slots, &utc, |session| session.start), self.times(slots, &utc, |session| session.end)];
+        columns.extend(self.state_columns(slots)?);
+        Ok(columns)
     }
 
     fn times(&self, slots: &[u32], data_type: &DataType, part: impl Fn(&Session) -> i64) -> ArrayRef {
@@ -221,13 +279,15 @@ impl SessionTable {
     pub(super) fn drop_gone_slots(&mut self) -> Result<()> {
         let live = self.timelines.live();
         let gone = self.timelines.len() - live;
-        if gone <= FEW || gone <= live {
-            return Ok(());
-        }
+        if gone <= FEW || gone <= live { Ok(()) } else { self.close_gaps() }
+    }
+
+    /// Copies the running values of all sessions together.
+    fn close_gaps(&mut self) -> Result<()> {
         let kept = self.timelines.renumber_slots();
         let mut fresh = accumulators(&self.spec)?;
         for (new, old) in fresh.iter_mut().zip(&mut self.accumulators) {
-            new.grow(live);
+            new.grow(kept.len());
             for (chunk, slots) in kept.chunks(BATCH_ROWS).enumerate() {
                 let first = chunk * BATCH_ROWS;
                 let places: Vec<u32> = (first..first + slots.len()).map(number).collect();
@@ -240,24 +300,39 @@ impl SessionTable {
 
     /// Forgets keys when most have no session and are not `wanted`. The answer is the old number of each key, if they
     /// have others now.
-    pub(super) fn drop_unused_keys(&mut self, is_wanted: impl Fn(u32) -> bool) -> Result<Option<Vec<u32>>> {
+    pub(super) fn drop_unused_keys(&mut self, is_wanted: impl Fn(u32) -> bool) -> Option<Vec<u32>> {
         let keys = self.keys.len();
         if keys <= FEW || self.timelines.used_keys() * 2 > keys {
-            return Ok(None);
+            return None;
         }
         let is_kept = |key: &u32| self.timelines.has_sessions(*key) || is_wanted(*key);
         let kept: Vec<u32> = (0..number(keys)).filter(is_kept).collect();
         if kept.len() * 2 > keys {
-            return Ok(None);
+            return None;
         }
-        let mut fresh = KeyTable::new(&other_fields(&self.spec, self.place))?;
-        for numbers in kept.chunks(BATCH_ROWS) {
-            let hashes: Vec<u64> = numbers.iter().map(|&key| self.keys.hashes()[key as usize]).collect();
-            fresh.intern(&self.keys.keys(numbers)?, &hashes, &mut self.key_numbers)?;
+        self.keep_keys(&kept);
+        Some(kept)
+    }
+
+    fn keep_keys(&mut self, kept: &[u32]) {
+        self.keys.keep(kept);
+        self.timelines.renumber_keys(kept);
+    }
+
+    /// Forgets all keys but `kept`, which are in rising order, with their sessions, and gives the memory back. Keys and slots
+    /// have other numbers after that: `kept[new]` is the old one of a key.
+    pub(super) fn keep(&mut self, kept: &[u32]) -> Result<()> {
+        let mut staying = kept.iter().peekable();
+        for key in 0..number(self.keys.len()) {
+            if staying.next_if_eq(&&key).is_none() {
+                self.timelines.remove(key, i64::MAX);
+            }
         }
-        self.keys = fresh;
-        self.timelines.renumber_keys(&kept);
-        Ok(Some(kept))
+        self.close_gaps()?;
+        self.keep_keys(kept);
+        self.keys.free_scratch();
+        (self.hashes, self.key_numbers, self.slots) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(())
     }
 
     /// Forgets all, and keeps memory for the next rows.

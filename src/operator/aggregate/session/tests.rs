@@ -1,3 +1,5 @@
+mod outside;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -15,7 +17,8 @@ use crate::error::ErrorKind;
 use crate::operator::aggregate::{AggregateCall, NativeFunction};
 use crate::operator::restarts::{self, Subject};
 use crate::operator::{
-    Batch, EpochTime, Expression, ExpressionRef, OperatorContext, OperatorStats, StatePart, Watermark, reason,
+    Batch, EpochTime, Expression, ExpressionRef, MapStore, OperatorContext, OperatorStats, StateBudget, StatePart,
+    Watermark, reason,
 };
 use crate::protocol::key_group::{hash_rows, instance_of, key_group};
 
@@ -218,17 +221,26 @@ fn open(mode: OutputMode, others: usize) -> FinalSessions {
     operator
 }
 
+/// An operator that holds no more than `budget` behind a snapshot, if there is one.
+fn open_limited(mode: OutputMode, others: usize, budget: Option<usize>) -> FinalSessions {
+    let mut operator = open(mode, others);
+    assert_eq!(operator.can_leave_memory(), others > 0);
+    if let Some(bytes) = budget {
+        operator.limit_memory(StateBudget { bytes, store: Box::<MapStore>::default() }).unwrap();
+    }
+    operator
+}
+
 type Saved = Vec<(RecordBatch, Vec<u64>)>;
 
-fn restored(mode: OutputMode, others: usize, instance: usize, parallelism: usize, saved: &Saved) -> FinalSessions {
-    let mut operator = open(mode, others);
+/// The part of `saved` that this instance owns goes back into `operator`.
+fn restore(operator: &mut FinalSessions, instance: usize, parallelism: usize, saved: &Saved) {
     for (records, hashes) in saved {
         let all = Batch { records: records.clone(), hashes: Some(hashes.as_slice().into()) };
         let own = routed(&all, instance, parallelism);
         let hashes = own.hashes.unwrap().to_vec();
         operator.restore(StatePart { rows: own.records, hashes }).unwrap();
     }
-    operator
 }
 
 /// One epoch: its rows, how far it raises the watermark, where to cut it, the parallelism after a restart behind it.
@@ -321,10 +333,20 @@ fn merged(mut sessions: Vec<Shown>) -> Vec<Shown> {
     done
 }
 
-fn check(mode: OutputMode, others: usize, epochs: &[Plan]) {
+/// All sessions are outside memory, if none may stay.
+fn assert_outside(operator: &mut FinalSessions, others: usize, budget: Option<usize>) {
+    let stats = operator.take_stats();
+    assert_eq!(stats.rows_outside.is_some(), others > 0 && budget.is_some());
+    if let (Some(outside), Some(0)) = (stats.rows_outside, budget) {
+        assert_eq!(stats.state_rows, Some(outside));
+        assert!(outside == 0 || !operator.save_all());
+    }
+}
+
+fn check(mode: OutputMode, others: usize, epochs: &[Plan], budget: Option<usize>) {
     let judges = mode == OutputMode::Append;
     let mut partials = [(); 2].map(|()| PartialSessions::new(spec(others), place(others), judges));
-    let mut finals = vec![open(mode, others)];
+    let mut finals = vec![open_limited(mode, others, budget)];
     let (mut oracle, mut saved, mut late_ms) = (Oracle::default(), Saved::new(), 0);
     for epoch in epochs {
         let evict_ms = late_ms + epoch.advance_ms;
@@ -362,7 +384,8 @@ fn check(mode: OutputMode, others: usize, epochs: &[Plan]) {
             counts[1] += stats.updated_rows;
             counts[2] += stats.removed_rows;
             let rows: Vec<Shown> = outcome.batches.iter().flat_map(|batch| read(&batch.records, others)).collect();
-            assert!(rows.is_sorted_by_key(|row| row.end), "{rows:?}");
+            let is_paged = mode == OutputMode::Complete && budget.is_some();
+            assert!(is_paged || rows.is_sorted_by_key(|row| row.end), "{rows:?}");
             shown.extend(rows);
         }
         let mut expected = match mode {
@@ -377,13 +400,18 @@ fn check(mode: OutputMode, others: usize, epochs: &[Plan]) {
 
         if epoch.save || epoch.restart.is_some() {
             saved.extend(finals.iter_mut().flat_map(|operator| operator.snapshot().unwrap().unwrap().changed));
+            finals.iter_mut().for_each(|operator| assert_outside(operator, others, budget));
         }
         if let Some(parallelism) = epoch.restart {
             if epoch.join_parts {
                 saved = joined(&saved);
             }
             let parallelism = if others == 0 { 1 } else { parallelism };
-            finals = (0..parallelism).map(|instance| restored(mode, others, instance, parallelism, &saved)).collect();
+            finals = (0..parallelism).map(|_| open_limited(mode, others, budget)).collect();
+            for (instance, operator) in finals.iter_mut().enumerate() {
+                restore(operator, instance, parallelism, &saved);
+                assert_outside(operator, others, budget);
+            }
         }
     }
 }
@@ -402,9 +430,12 @@ proptest! {
     fn every_mode_shows_the_sessions_of_all_rows_whatever_is_cut_saved_or_restarted(
         epochs in prop::collection::vec(plan(), 1..7),
         others in 0..3_usize,
+        bytes in prop::sample::select(vec![0, 1500, 4000]),
     ) {
-        check(OutputMode::Append, others, &epochs);
-        check(OutputMode::Complete, others, &epochs);
+        for budget in [None, Some(bytes)] {
+            check(OutputMode::Append, others, &epochs, budget);
+            check(OutputMode::Complete, others, &epochs, budget);
+        }
     }
 }
 
@@ -537,26 +568,34 @@ fn without_a_watermark_nothing_is_late_and_nothing_final() {
     assert_eq!((last.uses_watermark(), open(OutputMode::Complete, 1).uses_watermark()), (true, false));
 }
 
+/// What a snapshot holds: the word and, of a session, its start and count.
+fn saved(operator: &mut FinalSessions) -> Vec<(String, Option<(i64, i64)>)> {
+    let changed = operator.snapshot().unwrap().unwrap().changed;
+    let row = |records: &RecordBatch, row| {
+        let start = records.column(1).as_primitive::<TimestampMicrosecondType>();
+        let count = records.column(3).as_primitive::<Int64Type>();
+        assert_eq!(start.is_valid(row), count.is_valid(row));
+        let word = records.column(0).as_string_view().value(row).to_string();
+        (word, start.is_valid(row).then(|| (start.value(row), count.value(row))))
+    };
+    let rows = changed.iter().flat_map(|(records, hashes)| {
+        assert_eq!(&hash_rows(&records.columns()[..1]), hashes);
+        (0..records.num_rows()).map(|at| row(records, at)).collect::<Vec<_>>()
+    });
+    rows.collect()
+}
+
+fn key(word: &str, session: Option<(i64, i64)>) -> (String, Option<(i64, i64)>) {
+    (word.to_string(), session)
+}
+
 #[test]
 fn a_snapshot_holds_all_sessions_of_the_keys_that_changed() {
     let mut operator = open(OutputMode::Append, 1);
     let mut saved = |rows: &[Row], evict_ms| {
         epoch(&mut operator, rows, evict_ms);
-        let changed = operator.snapshot().unwrap().unwrap().changed;
-        let row = |records: &RecordBatch, row| {
-            let start = records.column(1).as_primitive::<TimestampMicrosecondType>();
-            let count = records.column(3).as_primitive::<Int64Type>();
-            assert_eq!(start.is_valid(row), count.is_valid(row));
-            let word = records.column(0).as_string_view().value(row).to_string();
-            (word, start.is_valid(row).then(|| (start.value(row), count.value(row))))
-        };
-        let rows = changed.iter().flat_map(|(records, hashes)| {
-            assert_eq!(&hash_rows(&records.columns()[..1]), hashes);
-            (0..records.num_rows()).map(|at| row(records, at)).collect::<Vec<_>>()
-        });
-        rows.collect::<Vec<_>>()
+        saved(&mut operator)
     };
-    let key = |word: &str, session| (word.to_string(), session);
     let first = saved(&[row("a", 9000, 1000), row("a", 1000, 1000), row("b", 0, 20_000), row("gone", 0, 100)], 1);
     assert_eq!(first, [key("a", Some((1000, 1))), key("a", Some((9000, 1))), key("b", Some((0, 1)))]);
     let second = saved(&[row("a", 1500, 100)], 1);

@@ -106,6 +106,17 @@ impl Timelines {
         self.latest[key as usize] != NONE
     }
 
+    /// The keys that have sessions.
+    pub(super) fn keys(&self) -> Vec<u32> {
+        (0..number(self.latest.len())).filter(|&key| self.has_sessions(key)).collect()
+    }
+
+    /// When the latest session of `key` ends, if it has any.
+    pub(super) fn last_end(&self, key: u32) -> Option<i64> {
+        let latest = self.latest[key as usize];
+        (latest != NONE).then(|| self.session(latest).end)
+    }
+
     /// Adds the sessions of `key` to `slots`, from the earliest to the latest.
     pub(super) fn sessions_of(&self, key: u32, slots: &mut Vec<u32>) {
         let first = slots.len();
