@@ -166,7 +166,7 @@ impl StreamJoin {
         let bounds = [self.left.bound, self.right.bound];
         let state = self.state.as_mut().ok_or_else(unopened)?;
         if !state.restored.is_empty() {
-            state.take_back(bounds)?;
+            state.take_back(bounds, false)?;
         }
         Ok(state)
     }
@@ -300,28 +300,19 @@ impl State {
         output.batch(records);
     }
 
-    /// Puts what came back among the rows.
-    fn take_back(&mut self, bounds: [Option<JoinBound>; 2]) -> Result<()> {
+    /// Puts what came back so far among the rows, in memory or outside.
+    fn take_back(&mut self, bounds: [Option<JoinBound>; 2], goes_outside: bool) -> Result<()> {
         let parts = std::mem::take(&mut self.restored);
         for side in [JoinSide::Left, JoinSide::Right] {
+            let bound = side.of(bounds[0], bounds[1]);
             let mut saved = self.saved(side, &parts)?;
             for part in &parts {
                 let rows = saved.rows(part, self.rows(side).schema())?;
-                self.add_back(side, rows, side.of(bounds[0], bounds[1]))?;
-            }
-            self.take_back_strays(side, saved)?;
-        }
-        Ok(())
-    }
-
-    /// Puts what came back so far outside memory.
-    fn take_back_outside(&mut self, bounds: [Option<JoinBound>; 2]) -> Result<()> {
-        let parts = std::mem::take(&mut self.restored);
-        for side in [JoinSide::Left, JoinSide::Right] {
-            let mut saved = self.saved(side, &parts)?;
-            for part in &parts {
-                let rows = saved.rows(part, self.rows(side).schema())?;
-                self.put_outside(side, &rows, side.of(bounds[0], bounds[1]))?;
+                if goes_outside {
+                    self.put_outside(side, &rows, bound)?;
+                } else {
+                    self.add_back(side, rows, bound)?;
+                }
             }
             self.take_back_strays(side, saved)?;
         }
@@ -761,7 +752,7 @@ impl Operator for StreamJoin {
         self.is_restored = true;
         let bytes: usize = state.restored.iter().map(|part| part.rows.get_array_memory_size()).sum();
         if state.cold.as_ref().is_some_and(|cold| bytes > cold.budget) {
-            state.take_back_outside([self.left.bound, self.right.bound])?;
+            state.take_back([self.left.bound, self.right.bound], true)?;
         }
         Ok(())
     }
