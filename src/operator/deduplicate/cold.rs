@@ -42,12 +42,11 @@ impl ColdExpiring {
         Ok(())
     }
 
-    /// Which of these `rows` of a batch have keys that are here, by their places in `rows` and in their order, and when those expire.
+    /// Which of these `rows` of a batch have keys that are here, by their places in `rows`, and when those expire.
     pub(super) fn find(&mut self, keys: &[ArrayRef], hashes: &[u64], rows: &[u32]) -> Result<Vec<(usize, i64)>> {
         let mut found = Vec::new();
         let add = |number, value: &[u8]| found.extend(expiry_of(value).map(|expiry| (number, expiry)));
         self.rows.find(keys, hashes, rows, |_| None, add)?;
-        found.sort_unstable();
         Ok(found)
     }
 

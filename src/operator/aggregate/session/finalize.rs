@@ -213,9 +213,10 @@ struct Held {
     /// Whether some key [came back without](Saved::is_stray) what was saved of it first.
     has_strays: bool,
     showing: Shown,
-    /// The sessions found to show, how many of them are shown, and when they have all ended if they are forgotten then.
+    /// The sessions found to show, and how many of them are shown.
     slots: Vec<u32>,
     shown: usize,
+    /// If they are forgotten then, when the last of them has ended.
     forgotten_until: Option<i64>,
     /// Sessions outside memory, if there is a budget.
     cold: Option<ColdSessions>,
