@@ -214,13 +214,6 @@ impl KeyTable {
     }
 }
 
-/// For tables that index by the low bits and tell entries apart by the high ones, of which an instance sees only those of
-/// its key groups: low bits are folded into them.
-#[inline]
-pub(crate) fn spread(hash: u64) -> u64 {
-    hash ^ (hash << 20)
-}
-
 /// The new number of an old group when only `groups` are kept.
 fn renumbered(old: Option<u32>, groups: &[u32]) -> Option<u32> {
     let place = groups.iter().position(|&group| Some(group) == old);

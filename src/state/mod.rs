@@ -13,7 +13,7 @@ use arrow::record_batch::RecordBatch;
 use crate::error::{Error, Result};
 
 pub use cold::{ColdStore, MapStore, StateBudget};
-pub(crate) use keys::{KeyTable, spread};
+pub(crate) use keys::KeyTable;
 
 /// The changes of one operator instance since its last snapshot.
 #[derive(Debug, Clone, Default)]

@@ -20,7 +20,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::cold::ColdRows;
 use super::pairs::{CHUNKS_A_STEP, Candidates, Joiner, Pairs, Probe, StoredRows, true_rows};
-use super::rows::{Expired, NEVER, NewRows, SideRows};
+use super::rows::{Expired, LookedUp, NEVER, NewRows, SideRows};
 use super::saved::{self, RestoredRows, SavedSide};
 use super::{JoinSide, JoinSpec, JoinType};
 use crate::error::{Error, Result};
@@ -271,10 +271,20 @@ struct State {
 enum Work {
     #[default]
     Nothing,
-    /// Rows of one side on their way past the other side's, with the times by which they will be freed.
-    Probing(Box<(Probe, Vec<i64>)>),
+    /// Rows of one side on their way past the other side's.
+    Probing(Box<Arrived>),
     /// The epoch is at its end; rows of this side are freed, then those of the next.
     Expiring(JoinSide),
+}
+
+/// A batch on its way past the stored rows of the other side.
+#[derive(Debug)]
+struct Arrived {
+    probe: Probe,
+    /// The times by which its rows will be freed; none if they never are.
+    times: Vec<i64>,
+    /// The first stored row of each row's chain.
+    firsts: Vec<u32>,
 }
 
 impl State {
@@ -458,11 +468,11 @@ impl State {
     }
 
     /// Goes on finding pairs until all are found, the output is full or others should have their turn.
-    fn probe(&mut self, mut work: Box<(Probe, Vec<i64>)>, output: &mut Output) -> Result<Flow> {
+    fn probe(&mut self, mut work: Box<Arrived>, output: &mut Output) -> Result<Flow> {
         for _ in 0..CHUNKS_A_STEP {
-            if self.meet(&mut work.0, output)? == Candidates::Last {
+            if self.meet(&mut work, output)? == Candidates::Last {
                 self.forget_shown()?;
-                self.store(&work.0, &work.1)?;
+                self.store(&work.probe, &work.times)?;
                 return Ok(Flow::Done);
             }
             if output.is_full() {
@@ -474,13 +484,14 @@ impl State {
     }
 
     /// Finds one chunk of candidates and puts out the pairs among them.
-    fn meet(&mut self, probe: &mut Probe, output: &mut Output) -> Result<Candidates> {
+    fn meet(&mut self, work: &mut Arrived, output: &mut Output) -> Result<Candidates> {
+        let Arrived { probe, firsts, .. } = work;
         let (kind, side) = (self.kind(), probe.side);
         let mut pairs = std::mem::take(&mut self.pairs);
         let is_semi = kind == JoinType::LeftSemi;
         let stored = self.rows(side.other());
         let has_partner = |probe: &Probe, row: usize| is_semi && side == JoinSide::Left && probe.matched[row];
-        let more = probe.candidates(stored, &mut pairs, has_partner);
+        let more = probe.candidates(&LookedUp { rows: stored, firsts }, &mut pairs, has_partner);
         if is_semi && side == JoinSide::Right {
             pairs.retain(|_, left| !stored.is_matched(left));
         }
@@ -595,7 +606,7 @@ fn only(hashes: Option<Arc<[u64]>>, kept: Option<&BooleanBuffer>) -> Option<Arc<
 
 impl StreamJoin {
     /// Takes a batch to where its probe begins.
-    fn arrive(&mut self, side: JoinSide, batch: Batch, output: &mut Output) -> Result<Box<(Probe, Vec<i64>)>> {
+    fn arrive(&mut self, side: JoinSide, batch: Batch, output: &mut Output) -> Result<Box<Arrived>> {
         let (input, other_bound) = (self.input(side).clone(), self.input(side.other()).bound);
         let keys = self.spec.key_columns(side);
         let has_exchanged_keys = self.has_exchanged_keys;
@@ -616,7 +627,8 @@ impl StreamJoin {
         let asks_matched = state.asks_matched(side);
         let probe = state.joiner.probe(side, records, hashes, asks_matched);
         state.fetch(&probe, other_bound)?;
-        Ok(Box::new((probe, times)))
+        let firsts = state.rows(side.other()).look_up(&probe.hashes);
+        Ok(Box::new(Arrived { probe, times, firsts }))
     }
 
     fn expire(&mut self, from: JoinSide, output: &mut Output) -> Result<Flow> {

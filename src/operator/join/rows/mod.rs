@@ -22,6 +22,7 @@
 //! that came back: those of two instances may be equal, but not those of two rows with one hash, which one instance owned
 //! at a time.
 
+mod heads;
 mod page;
 #[cfg(test)]
 mod tests;
@@ -34,14 +35,12 @@ use arrow::buffer::NullBuffer;
 use arrow::compute::{concat_batches, interleave};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 
+use self::heads::{AtRow, Heads};
 use self::page::{Link, PAGE_BITS, PAGE_ROWS, Page, mark};
 use super::pairs::{Chains, NO_ROW, StoredRows};
 use super::saved::RestoredRows;
 use crate::error::{Error, Result};
-use crate::state::spread;
 
 /// Pages are numbered in a circle of so many; the last number there could be is that of no row.
 const CIRCLE: u32 = if cfg!(test) { 1 << 10 } else { (1 << (u32::BITS - PAGE_BITS)) - 1 };
@@ -52,6 +51,9 @@ const MOST_PAGES: usize = CIRCLE as usize / 2;
 /// Heads of rows that are gone are forgotten before their numbers come again.
 const PAGES_A_ROUND: u64 = CIRCLE as u64 / 4;
 
+/// How many rows are looked up together.
+const AHEAD: usize = 1024;
+
 /// So few dead rows are not worth moving the others.
 const WORTH_MOVING: usize = PAGE_ROWS / 16;
 
@@ -60,12 +62,6 @@ const FEW_PIECES: usize = 32;
 
 /// The time of a row that is never freed.
 pub(super) const NEVER: i64 = i64::MAX;
-
-#[derive(Debug)]
-struct Head {
-    hash: u64,
-    row: u32,
-}
 
 /// Whether a row with this time is freed at `limit`.
 fn is_reached(time: i64, limit: i64) -> bool {
@@ -138,7 +134,9 @@ pub(super) struct Expired {
 #[derive(Debug)]
 pub(super) struct SideRows {
     schema: SchemaRef,
-    heads: HashTable<Head>,
+    heads: Heads,
+    /// What stands first in the heads for rows that are looked up together.
+    ahead: Vec<u64>,
     /// The oldest first.
     pages: VecDeque<Page>,
     /// The lowest time of each page, [`NEVER`] where there is none.
@@ -169,7 +167,8 @@ impl SideRows {
     pub(super) fn new(schema: SchemaRef) -> Self {
         Self {
             schema,
-            heads: HashTable::new(),
+            heads: Heads::default(),
+            ahead: Vec::new(),
             pages: VecDeque::new(),
             lows: VecDeque::new(),
             gone: 0,
@@ -198,7 +197,7 @@ impl SideRows {
     /// Memory held, in bytes.
     pub(super) fn bytes(&self) -> usize {
         let changed = self.removed.capacity() + self.strays.capacity();
-        self.bytes + self.heads.allocation_size() + changed * size_of::<ChangedRow>()
+        self.bytes + self.heads.bytes() + changed * size_of::<ChangedRow>()
     }
 
     /// Stores rows.
@@ -270,30 +269,50 @@ impl SideRows {
 
     /// Puts rows of the last page, from the place `begin` on, in front of their chains.
     fn link(&mut self, begin: usize, can_match: Option<&NullBuffer>, rows: Range<usize>) {
-        let circle = self.circle();
-        let newest = self.gone + self.pages.len() as u64 - 1;
-        let Some(page) = self.pages.back_mut() else { return };
-        for (place, row) in (begin..).zip(rows) {
-            if can_match.is_some_and(|valid| valid.is_null(row)) {
-                continue;
+        let (circle, newest) = (self.circle(), self.gone + self.pages.len() as u64 - 1);
+        let Self { heads, ahead, pages, .. } = self;
+        for first in rows.clone().step_by(AHEAD) {
+            let chunk = first..rows.end.min(first + AHEAD);
+            let places = begin + chunk.start - rows.start..begin + chunk.end - rows.start;
+            if let Some(page) = pages.back() {
+                look_ahead(heads, page.links[places.clone()].iter().map(|link| link.hash), ahead);
+                touch(pages, circle, ahead);
             }
-            if self.heads.len() == self.heads.capacity() {
-                circle.forget_gone(&mut self.heads);
-                self.heads.reserve(self.heads.len() / 2 + 1, |head| spread(head.hash));
-            }
-            let link = &mut page.links[place];
-            link.marks |= mark::LINKED;
-            let (hash, row) = (link.hash, row_number(newest, place));
-            match self.heads.entry(spread(hash), |head| head.hash == hash, |head| spread(head.hash)) {
-                Entry::Occupied(mut entry) => {
-                    let older = std::mem::replace(&mut entry.get_mut().row, row);
-                    link.older = if circle.place(older).is_some() { older } else { NO_ROW };
+            for (place, row) in places.zip(chunk) {
+                if can_match.is_some_and(|valid| valid.is_null(row)) {
+                    continue;
                 }
-                Entry::Vacant(entry) => {
-                    entry.insert(Head { hash, row });
+                if !heads.has_room() {
+                    heads.rebuild(|row| circle.at(pages, row));
+                }
+                let Some(hash) = pages.back().map(|page| page.links[place].hash) else { return };
+                let older = heads.replace(hash, row_number(newest, place), |row| circle.at(pages, row));
+                if let Some(page) = pages.back_mut() {
+                    let link = &mut page.links[place];
+                    (link.older, link.marks) = (older, link.marks | mark::LINKED);
                 }
             }
         }
+    }
+
+    /// The first row that is live for each of these hashes, or [`NO_ROW`]: as [`first`](Chains::first), for many at once.
+    pub(super) fn look_up(&self, hashes: &[u64]) -> Vec<u32> {
+        let (circle, mut ahead) = (self.circle(), Vec::with_capacity(AHEAD.min(hashes.len())));
+        let mut found = Vec::with_capacity(hashes.len());
+        for hashes in hashes.chunks(AHEAD) {
+            look_ahead(&self.heads, hashes.iter().copied(), &mut ahead);
+            for (hash, entry) in hashes.iter().zip(&ahead) {
+                let row = heads::row(*entry);
+                let is_first = row != NO_ROW && circle.at(&self.pages, row) == AtRow::Hash(*hash);
+                let first = match row {
+                    NO_ROW => NO_ROW,
+                    row if is_first => self.live_from(row),
+                    _ => self.first(*hash),
+                };
+                found.push(first);
+            }
+        }
+        found
     }
 
     /// Which numbers are those of pages that are stored.
@@ -395,12 +414,12 @@ impl SideRows {
     /// Takes dead rows out of the chain of a hash: those that died while their neighbours live would be passed by each probe.
     fn shorten(&mut self, hash: u64) {
         let first = self.first(hash);
-        let Ok(mut head) = self.heads.find_entry(spread(hash), |head| head.hash == hash) else { return };
         if first == NO_ROW {
-            head.remove();
             return;
         }
-        head.get_mut().row = first;
+        let circle = self.circle();
+        let Self { heads, pages, .. } = self;
+        heads.replace(hash, first, |row| circle.at(pages, row));
         let mut row = first;
         while row != NO_ROW {
             let next = self.next(row);
@@ -480,7 +499,7 @@ impl SideRows {
         let dead = if page.is_hollow() { &mut self.hollow } else { &mut self.dead };
         *dead -= page.dead();
         if self.gone.is_multiple_of(PAGES_A_ROUND) {
-            self.circle().forget_gone(&mut self.heads);
+            self.rebuild_heads();
         }
         Some(page)
     }
@@ -528,11 +547,14 @@ impl SideRows {
         }))
     }
 
+    fn rebuild_heads(&mut self) {
+        let circle = self.circle();
+        self.heads.rebuild(|row| circle.at(&self.pages, row));
+    }
+
     fn shrink_heads(&mut self) {
-        let capacity = self.heads.capacity();
-        if capacity > PAGE_ROWS && self.live < capacity / 8 {
-            self.circle().forget_gone(&mut self.heads);
-            self.heads.shrink_to(self.heads.len() * 2, |head| spread(head.hash));
+        if self.heads.capacity() > PAGE_ROWS && self.live < self.heads.capacity() / 8 {
+            self.rebuild_heads();
         }
     }
 
@@ -656,16 +678,56 @@ impl Circle {
         (place < self.pages).then_some(place)
     }
 
-    /// Forgets heads of chains that are gone.
-    fn forget_gone(self, heads: &mut HashTable<Head>) {
-        heads.retain(|head| self.place(head.row).is_some());
+    /// What stands at a row.
+    fn at(self, pages: &VecDeque<Page>, row: u32) -> AtRow {
+        match self.place(row) {
+            Some(place) => AtRow::Hash(pages[place].links[row as usize % PAGE_ROWS].hash),
+            None => AtRow::Gone,
+        }
+    }
+}
+
+/// Puts what stands first for each hash into `ahead`: loads that do not depend on each other.
+fn look_ahead(heads: &Heads, hashes: impl Iterator<Item = u64>, ahead: &mut Vec<u64>) {
+    ahead.clear();
+    ahead.extend(hashes.map(|hash| heads.first_entry(hash)));
+}
+
+/// Brings the rows of these entries into the cache.
+fn touch(pages: &VecDeque<Page>, circle: Circle, ahead: &[u64]) {
+    let rows = ahead.iter().map(|entry| heads::row(*entry)).filter(|row| *row != NO_ROW);
+    let seen = rows.fold(0, |seen, row| match circle.at(pages, row) {
+        AtRow::Hash(hash) => seen ^ hash,
+        AtRow::Gone => seen,
+    });
+    std::hint::black_box(seen);
+}
+
+/// A side whose first rows were [looked up](SideRows::look_up) for a batch.
+#[derive(Debug)]
+pub(super) struct LookedUp<'a> {
+    pub(super) rows: &'a SideRows,
+    pub(super) firsts: &'a [u32],
+}
+
+impl Chains for LookedUp<'_> {
+    fn first(&self, hash: u64) -> u32 {
+        self.rows.first(hash)
+    }
+
+    fn first_of(&self, probing: usize, _: u64) -> u32 {
+        self.firsts[probing]
+    }
+
+    fn next(&self, row: u32) -> u32 {
+        self.rows.next(row)
     }
 }
 
 impl Chains for SideRows {
     fn first(&self, hash: u64) -> u32 {
-        let head = self.heads.find(spread(hash), |head| head.hash == hash);
-        head.map_or(NO_ROW, |head| self.live_from(head.row))
+        let circle = self.circle();
+        self.live_from(self.heads.find(hash, |row| circle.at(&self.pages, row)))
     }
 
     fn next(&self, row: u32) -> u32 {

@@ -69,6 +69,14 @@ impl ColdStore for Watched {
         Ok(())
     }
 
+    fn scan_prefixes(
+        &mut self,
+        prefixes: &mut dyn Iterator<Item = &[u8]>,
+        each: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> Result<()> {
+        self.call().store.scan_prefixes(prefixes, each)
+    }
+
     fn remove(&mut self, from: &[u8], to: &[u8]) -> Result<()> {
         self.call().store.remove(from, to)
     }
