@@ -36,7 +36,7 @@ use arrow::compute::{concat_batches, interleave};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
-use self::heads::{AtRow, Heads};
+use self::heads::{Head, Heads};
 use self::page::{Link, PAGE_BITS, PAGE_ROWS, Page, mark};
 use super::pairs::{Chains, NO_ROW, StoredRows};
 use super::saved::RestoredRows;
@@ -136,7 +136,7 @@ pub(super) struct SideRows {
     schema: SchemaRef,
     heads: Heads,
     /// What stands first in the heads for rows that are looked up together.
-    ahead: Vec<u64>,
+    ahead: Vec<Head>,
     /// The oldest first.
     pages: VecDeque<Page>,
     /// The lowest time of each page, [`NEVER`] where there is none.
@@ -274,43 +274,35 @@ impl SideRows {
         for first in rows.clone().step_by(AHEAD) {
             let chunk = first..rows.end.min(first + AHEAD);
             let places = begin + chunk.start - rows.start..begin + chunk.end - rows.start;
-            if let Some(page) = pages.back() {
-                look_ahead(heads, page.links[places.clone()].iter().map(|link| link.hash), ahead);
-                touch(pages, circle, ahead);
-            }
+            let Some(page) = pages.back_mut() else { return };
+            look_ahead(heads, page.links[places.clone()].iter().map(|link| link.hash), ahead);
+            std::hint::black_box(&mut *ahead);
             for (place, row) in places.zip(chunk) {
                 if can_match.is_some_and(|valid| valid.is_null(row)) {
                     continue;
                 }
                 if !heads.has_room() {
-                    heads.rebuild(|row| circle.at(pages, row));
+                    heads.rebuild(|row| circle.place(row).is_none());
                 }
-                let Some(hash) = pages.back().map(|page| page.links[place].hash) else { return };
-                let older = heads.replace(hash, row_number(newest, place), |row| circle.at(pages, row));
-                if let Some(page) = pages.back_mut() {
-                    let link = &mut page.links[place];
-                    (link.older, link.marks) = (older, link.marks | mark::LINKED);
-                }
+                let link = &mut page.links[place];
+                let older = heads.replace(link.hash, row_number(newest, place));
+                link.older = if older != NO_ROW && circle.place(older).is_some() { older } else { NO_ROW };
+                link.marks |= mark::LINKED;
             }
         }
     }
 
     /// The first row that is live for each of these hashes, or [`NO_ROW`]: as [`first`](Chains::first), for many at once.
     pub(super) fn look_up(&self, hashes: &[u64]) -> Vec<u32> {
-        let (circle, mut ahead) = (self.circle(), Vec::with_capacity(AHEAD.min(hashes.len())));
+        let mut ahead = Vec::with_capacity(AHEAD.min(hashes.len()));
         let mut found = Vec::with_capacity(hashes.len());
         for hashes in hashes.chunks(AHEAD) {
             look_ahead(&self.heads, hashes.iter().copied(), &mut ahead);
-            for (hash, entry) in hashes.iter().zip(&ahead) {
-                let row = heads::row(*entry);
-                let is_first = row != NO_ROW && circle.at(&self.pages, row) == AtRow::Hash(*hash);
-                let first = match row {
-                    NO_ROW => NO_ROW,
-                    row if is_first => self.live_from(row),
-                    _ => self.first(*hash),
-                };
-                found.push(first);
-            }
+            found.extend(hashes.iter().zip(&ahead).map(|(hash, head)| match head.row {
+                NO_ROW => NO_ROW,
+                row if head.hash == *hash => self.live_from(row),
+                _ => self.first(*hash),
+            }));
         }
         found
     }
@@ -417,9 +409,7 @@ impl SideRows {
         if first == NO_ROW {
             return;
         }
-        let circle = self.circle();
-        let Self { heads, pages, .. } = self;
-        heads.replace(hash, first, |row| circle.at(pages, row));
+        self.heads.replace(hash, first);
         let mut row = first;
         while row != NO_ROW {
             let next = self.next(row);
@@ -549,7 +539,7 @@ impl SideRows {
 
     fn rebuild_heads(&mut self) {
         let circle = self.circle();
-        self.heads.rebuild(|row| circle.at(&self.pages, row));
+        self.heads.rebuild(|row| circle.place(row).is_none());
     }
 
     fn shrink_heads(&mut self) {
@@ -677,30 +667,12 @@ impl Circle {
         let place = if number >= self.first { number - self.first } else { number + CIRCLE - self.first } as usize;
         (place < self.pages).then_some(place)
     }
-
-    /// What stands at a row.
-    fn at(self, pages: &VecDeque<Page>, row: u32) -> AtRow {
-        match self.place(row) {
-            Some(place) => AtRow::Hash(pages[place].links[row as usize % PAGE_ROWS].hash),
-            None => AtRow::Gone,
-        }
-    }
 }
 
 /// Puts what stands first for each hash into `ahead`: loads that do not depend on each other.
-fn look_ahead(heads: &Heads, hashes: impl Iterator<Item = u64>, ahead: &mut Vec<u64>) {
+fn look_ahead(heads: &Heads, hashes: impl Iterator<Item = u64>, ahead: &mut Vec<Head>) {
     ahead.clear();
     ahead.extend(hashes.map(|hash| heads.first_entry(hash)));
-}
-
-/// Brings the rows of these entries into the cache.
-fn touch(pages: &VecDeque<Page>, circle: Circle, ahead: &[u64]) {
-    let rows = ahead.iter().map(|entry| heads::row(*entry)).filter(|row| *row != NO_ROW);
-    let seen = rows.fold(0, |seen, row| match circle.at(pages, row) {
-        AtRow::Hash(hash) => seen ^ hash,
-        AtRow::Gone => seen,
-    });
-    std::hint::black_box(seen);
 }
 
 /// A side whose first rows were [looked up](SideRows::look_up) for a batch.
@@ -726,8 +698,7 @@ impl Chains for LookedUp<'_> {
 
 impl Chains for SideRows {
     fn first(&self, hash: u64) -> u32 {
-        let circle = self.circle();
-        self.live_from(self.heads.find(hash, |row| circle.at(&self.pages, row)))
+        self.live_from(self.heads.find(hash))
     }
 
     fn next(&self, row: u32) -> u32 {
