@@ -409,7 +409,9 @@ impl ByteRows {
 
     /// Adds a row made of these parts.
     fn push(&mut self, parts: &[&[u8]]) {
-        parts.iter().for_each(|part| self.add(part));
+        for part in parts {
+            self.add(part);
+        }
         self.end_row();
     }
 

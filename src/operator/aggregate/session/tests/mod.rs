@@ -400,7 +400,9 @@ fn check(mode: OutputMode, others: usize, epochs: &[Plan], budget: Option<usize>
 
         if epoch.save || epoch.restart.is_some() {
             saved.extend(finals.iter_mut().flat_map(|operator| operator.snapshot().unwrap().unwrap().changed));
-            finals.iter_mut().for_each(|operator| assert_outside(operator, others, budget));
+            for operator in &mut finals {
+                assert_outside(operator, others, budget);
+            }
         }
         if let Some(parallelism) = epoch.restart {
             if epoch.join_parts {
