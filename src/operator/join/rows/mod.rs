@@ -15,7 +15,7 @@
 //! chain leads from newer rows to older ones, so it may end in pages that are gone, and nothing has to be unlinked when they go. Streams
 //! come roughly in the order of time, so a page is a slice of time, and freeing it is one look at its times. Stragglers of a page that
 //! is mostly dead, and rows that keep too many dead ones behind them, are moved to the other end. A page all of whose rows are dead keeps its
-//! links until then.
+//! links until then. Rows of a batch are looked up and linked in passes, so that the processor waits for many of them at once.
 //!
 //! Snapshots call a row by its hash and its serial. Serials count up as rows come, so no snapshot holds the rows from some
 //! serial on, and a page of rows in the order of arrival has one run. After a restart, counting goes on above all serials
@@ -276,6 +276,7 @@ impl SideRows {
             let places = begin + chunk.start - rows.start..begin + chunk.end - rows.start;
             let Some(page) = pages.back_mut() else { return };
             look_ahead(heads, page.links[places.clone()].iter().map(|link| link.hash), ahead);
+            // What was read may have changed by its turn: all that is wanted is that it is in the cache.
             std::hint::black_box(&mut *ahead);
             for (place, row) in places.zip(chunk) {
                 if can_match.is_some_and(|valid| valid.is_null(row)) {
