@@ -172,7 +172,8 @@ pub(crate) struct Places {
 impl Places {
     fn new(keys: Pieces) -> Self {
         let mut order: Vec<u32> = (0..).take(keys.len()).collect();
-        order.sort_unstable_by(|a, b| keys.get(*a as usize).cmp(keys.get(*b as usize)));
+        // Of rows with one key the last is put last, and stays.
+        order.sort_unstable_by(|a, b| keys.get(*a as usize).cmp(keys.get(*b as usize)).then(a.cmp(b)));
         Self { keys, order }
     }
 

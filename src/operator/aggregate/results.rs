@@ -328,8 +328,8 @@ impl ResultTables {
     /// When it cannot be kept outside.
     pub(super) fn restore(&mut self, part: StatePart) -> Result<()> {
         self.restored.push(part);
-        let bytes: usize = self.restored.iter().map(|part| part.rows.get_array_memory_size()).sum();
-        let is_too_much = self.cold.as_ref().is_some_and(|cold| bytes > cold.budget());
+        let bytes = || self.restored.iter().map(|part| part.rows.get_array_memory_size()).sum::<usize>();
+        let is_too_much = self.cold.as_ref().is_some_and(|cold| bytes() > cold.budget());
         if is_too_much || self.slots.values().any(|table| table.outside.rows > 0) {
             return std::mem::take(&mut self.restored).into_iter().try_for_each(|part| self.restore_outside(part));
         }

@@ -19,8 +19,8 @@ use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
 use super::cold::ColdRows;
-use super::pairs::{CHUNKS_A_STEP, Candidates, Joiner, Pairs, Probe, StoredRows, true_rows};
-use super::rows::{Expired, LookedUp, NEVER, NewRows, SideRows};
+use super::pairs::{CHUNK, CHUNKS_A_STEP, Candidates, Joiner, Pairs, Probe, StoredRows, true_rows};
+use super::rows::{LookedUp, NEVER, NewRows, SideRows};
 use super::saved::{self, RestoredRows, SavedSide};
 use super::{JoinSide, JoinSpec, JoinType};
 use crate::error::{Error, Result};
@@ -568,8 +568,8 @@ impl State {
         loop {
             while let Some(expired) = self.rows_mut(side).expire(limit_micros, is_kept) {
                 self.freed += expired.rows as u64;
-                if !expired.unmatched.is_empty() {
-                    let records = self.alone(side, &expired)?;
+                for unmatched in expired.unmatched.chunks(CHUNK) {
+                    let records = self.alone(side, unmatched)?;
                     self.put_out(records, output);
                 }
                 self.rows_mut(side).settle(expired.page)?;
@@ -589,10 +589,10 @@ impl State {
         }
     }
 
-    fn alone(&self, side: JoinSide, expired: &Expired) -> Result<RecordBatch> {
+    fn alone(&self, side: JoinSide, unmatched: &[u32]) -> Result<RecordBatch> {
         let rows = self.rows(side);
-        let places = rows.places(&expired.unmatched);
-        self.joiner.alone(side, expired.unmatched.len(), |column| rows.gather(column, &places))
+        let places = rows.places(unmatched);
+        self.joiner.alone(side, unmatched.len(), |column| rows.gather(column, &places))
     }
 }
 
@@ -762,8 +762,8 @@ impl Operator for StreamJoin {
         part.check("a join of streams", &state.saved, "the columns of its sides")?;
         state.restored.push(part);
         self.is_restored = true;
-        let bytes: usize = state.restored.iter().map(|part| part.rows.get_array_memory_size()).sum();
-        if state.cold.as_ref().is_some_and(|cold| bytes > cold.budget) {
+        let bytes = || state.restored.iter().map(|part| part.rows.get_array_memory_size()).sum::<usize>();
+        if state.cold.as_ref().is_some_and(|cold| bytes() > cold.budget) {
             state.take_back([self.left.bound, self.right.bound], true)?;
         }
         Ok(())

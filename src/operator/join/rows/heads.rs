@@ -85,6 +85,11 @@ impl Heads {
         }
     }
 
+    /// How many entries are used.
+    pub(super) fn used(&self) -> usize {
+        self.used
+    }
+
     /// How many entries there are, used or not.
     pub(super) fn capacity(&self) -> usize {
         self.entries.len()

@@ -143,6 +143,8 @@ pub(super) struct SideRows {
     lows: VecDeque<i64>,
     /// How many pages are gone: pages are counted by when they came.
     gone: u64,
+    /// Rows of pages that are gone since the table of heads was made anew.
+    gone_since_rebuilt: usize,
     /// How many pages of those that are stored were looked at for what `expire` frees.
     looked_at: usize,
     live: usize,
@@ -172,6 +174,7 @@ impl SideRows {
             pages: VecDeque::new(),
             lows: VecDeque::new(),
             gone: 0,
+            gone_since_rebuilt: 0,
             looked_at: 0,
             live: 0,
             dead: 0,
@@ -408,6 +411,12 @@ impl SideRows {
     fn shorten(&mut self, hash: u64) {
         let first = self.first(hash);
         if first == NO_ROW {
+            // All of it is dead: the newest stays in the table of heads, and ends the chain.
+            let newest = self.heads.find(hash);
+            if newest != NO_ROW && self.find(newest).is_some() {
+                let (page, place) = self.at_mut(newest);
+                page.links[place].older = NO_ROW;
+            }
             return;
         }
         self.heads.replace(hash, first);
@@ -484,6 +493,7 @@ impl SideRows {
         self.lows.pop_front();
         self.unsaved.remove(&self.gone);
         self.gone += 1;
+        self.gone_since_rebuilt += page.rows();
         self.looked_at = self.looked_at.saturating_sub(1);
         self.bytes -= page.bytes();
         self.live -= page.live;
@@ -541,10 +551,13 @@ impl SideRows {
     fn rebuild_heads(&mut self) {
         let circle = self.circle();
         self.heads.rebuild(|row| circle.place(row).is_none());
+        self.gone_since_rebuilt = 0;
     }
 
+    /// Only rows that are gone since the table was made anew can make it smaller.
     fn shrink_heads(&mut self) {
-        if self.heads.capacity() > PAGE_ROWS && self.live < self.heads.capacity() / 8 {
+        let is_large = self.heads.capacity() > PAGE_ROWS && self.live < self.heads.capacity() / 8;
+        if is_large && self.gone_since_rebuilt >= self.heads.used() / 2 {
             self.rebuild_heads();
         }
     }

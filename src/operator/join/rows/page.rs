@@ -3,7 +3,10 @@
 //! Owns: the columns of its rows, and their links, marks, times and serials. Does not own: which rows have one hash, or when a
 //! page goes.
 
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::buffer::Buffer;
 use arrow::compute::{concat_batches, interleave_record_batch};
+use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 
 use super::super::pairs::NO_ROW;
@@ -179,7 +182,7 @@ impl Page {
         {
             *last = compacted(last)?;
         }
-        self.bytes = self.pieces.iter().map(RecordBatch::get_array_memory_size).sum();
+        self.bytes = self.pieces.iter().map(bytes_of).sum::<Result<usize>>()?;
         Ok(())
     }
 
@@ -238,6 +241,17 @@ impl Page {
         let a_row = self.links.capacity() * size_of::<Link>() + self.times.capacity() * size_of::<i64>();
         self.bytes + a_row + serials
     }
+}
+
+/// What the rows of a piece take: pieces of one batch share its buffers, of which each has its part.
+fn bytes_of(piece: &RecordBatch) -> Result<usize> {
+    let text = |column: &ArrayRef| match column.data_type() {
+        DataType::Utf8View => column.as_string_view().data_buffers().iter().map(Buffer::len).sum(),
+        DataType::BinaryView => column.as_binary_view().data_buffers().iter().map(Buffer::len).sum(),
+        _ => 0,
+    };
+    let columns = piece.columns().iter();
+    columns.map(|column| Ok(column.to_data().get_slice_memory_size()? + text(column))).sum()
 }
 
 fn number(rows: usize) -> u32 {

@@ -172,6 +172,37 @@ fn rows_that_stay_do_not_keep_the_memory_of_those_behind_them() {
     assert!(rows.bytes() < before + 20_000, "{} bytes, {before} before", rows.bytes());
 }
 
+#[test]
+fn a_chain_that_died_among_rows_that_live_is_not_passed_again() {
+    let mut rows = SideRows::new(batch(&[]).schema());
+    let numbers: Vec<i64> = (0..400).map(|row| if row % 8 == 3 { -1 } else { row }).collect();
+    store(&mut rows, &numbers);
+    let key = |number: i64| hash_rows(&[Arc::new(Int64Array::from(vec![number])) as ArrayRef])[0];
+    let mut chain = vec![rows.first(key(-1))];
+    while let Some(row) = chain.last().filter(|row| **row != NO_ROW) {
+        chain.push(rows.next(*row));
+    }
+    chain.pop();
+    assert_eq!(chain.len(), 50);
+    rows.remove(&chain).unwrap();
+    let (page, place) = rows.at(rows.heads.find(key(-1)));
+    assert_eq!(page.links[place].older, NO_ROW);
+    assert_eq!((rows.first(key(-1)), found(&rows, 10), rows.len()), (NO_ROW, 1, 350));
+    store(&mut rows, &[-1]);
+    assert_eq!(found(&rows, -1), 1);
+}
+
+#[test]
+fn rows_that_come_in_one_batch_or_in_many_take_the_same_memory() {
+    let numbers: Vec<i64> = (0..2048).collect();
+    let [at_once, in_pages] = [numbers.len(), PAGE_ROWS].map(|size| {
+        let mut rows = SideRows::new(batch(&[]).schema());
+        numbers.chunks(size).for_each(|numbers| store(&mut rows, numbers));
+        rows.bytes()
+    });
+    assert!(at_once.abs_diff(in_pages) < in_pages / 4, "{at_once} bytes at once, {in_pages} in pages");
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     /// Rows with these keys and times.
