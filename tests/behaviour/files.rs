@@ -3,7 +3,7 @@ use std::path::Path;
 
 use millstream::prelude::*;
 
-use crate::support::{assert_says, into_memory, message, session, sorted, words};
+use crate::support::{assert_says, into_memory, message, place, session, sorted, words};
 
 fn path(directory: &Path) -> String {
     directory.to_string_lossy().into_owned()
@@ -17,7 +17,7 @@ fn files_that_appear_while_a_query_runs_are_read_once() {
     let lines = session.read_stream().text(path(directory.path()));
     let query = into_memory(&words(&lines), "words", OutputMode::Append);
     query.process_all_available().unwrap();
-    fs::write(directory.path().join("b.txt"), "three\n").unwrap();
+    place(&directory.path().join("b.txt"), "three\n");
     query.process_all_available().unwrap();
     query.process_all_available().unwrap();
     assert_eq!(sorted(&session.table("words")), ["one", "three", "two"]);

@@ -14,7 +14,7 @@ use millstream::operator::{JoinKey, JoinSide, JoinSpec, StaticJoin};
 use millstream::prelude::*;
 use millstream::types::Zone;
 
-use crate::support::{assert_says, lines, message, session};
+use crate::support::{assert_says, lines, message, place, session};
 
 /// Lines of text files in a directory, joined with a table whose first column is a STRING.
 struct Lab {
@@ -29,7 +29,7 @@ impl Lab {
 
     /// Rows of the stream, in a file of their own.
     fn send(&self, file: &str, rows: &[&str]) {
-        fs::write(self.stream.path().join(file), rows.join("\n") + "\n").unwrap();
+        place(&self.stream.path().join(file), &(rows.join("\n") + "\n"));
     }
 
     fn topology(&self, kind: JoinType, table: Arc<dyn BatchTable>) -> Topology {
@@ -92,7 +92,7 @@ fn every_kind_of_join_on_any_number_of_instances() {
 #[test]
 fn the_next_epoch_sees_files_that_appeared_changed_or_went() {
     let (lab, table) = (Lab::new(), tempfile::tempdir().unwrap());
-    let write = |file: &str, text: &str| fs::write(table.path().join(file), text).unwrap();
+    let write = |file: &str, text: &str| place(&table.path().join(file), text);
     write("a.csv", "1,Ada\n");
     let session = session(2);
     let query = session.run(lab.topology(JoinType::Left, names(table.path())), Trigger::default()).unwrap();

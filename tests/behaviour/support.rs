@@ -1,5 +1,6 @@
 //! Rows as text, and small streams.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use millstream::arrow::array::{ArrayRef, Int64Array, StringArray, TimestampMicrosecondArray};
@@ -71,6 +72,14 @@ pub(crate) fn words(lines: &DataFrame) -> DataFrame {
 /// Starts `frame` into the memory table `name`.
 pub(crate) fn into_memory(frame: &DataFrame, name: &str, mode: OutputMode) -> StreamingQuery {
     frame.write_stream().format("memory").query_name(name).output_mode(mode).start().unwrap()
+}
+
+/// Puts a file where a query that runs may look at any time: it is there as a whole or not at all.
+pub(crate) fn place(path: &Path, text: &str) {
+    let name = path.file_name().unwrap().to_string_lossy();
+    let hidden = path.with_file_name(format!(".{name}"));
+    std::fs::write(&hidden, text).unwrap();
+    std::fs::rename(hidden, path).unwrap();
 }
 
 /// The message of an error that must come.
