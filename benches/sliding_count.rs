@@ -22,12 +22,9 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
-use millstream::arrow::array::AsArray;
-use millstream::arrow::datatypes::{Int64Type, TimestampMicrosecondType};
-use millstream::arrow::record_batch::RecordBatch;
 use millstream::prelude::*;
 use support::fields::{Fields, halves};
-use support::{Checksum, Collected, Random, Times, Words, compare, on_two_threads, rows_of};
+use support::{Checksum, Collected, Random, Times, Words, checksum_of_windows, compare, on_two_threads, rows_of};
 
 const FILES: usize = 16;
 const RUNS: usize = 3;
@@ -46,7 +43,7 @@ fn main() {
     generate(directory, lines).expect("the input can be written");
     let of_loop = |rows: [Rows; 2]| checksum_of_loop(&rows);
     let millstream = |interval| millstream(directory, interval).expect("the query runs");
-    compare(RUNS, lines, (|| loop_on_two_threads(directory), of_loop), (millstream, checksum_of));
+    compare(RUNS, lines, (|| loop_on_two_threads(directory), of_loop), (millstream, checksum_of_windows));
 }
 
 fn path(directory: &Path, file: usize) -> PathBuf {
@@ -254,16 +251,4 @@ fn millstream(directory: &Path, interval: Duration) -> Result<Collected> {
     let rows = rows_of(&session, &counts, OutputMode::Append, interval)?;
     session.stop()?;
     Ok(rows)
-}
-
-fn checksum_of(batches: &[RecordBatch]) -> Checksum {
-    let mut checksum = Checksum::default();
-    for batch in batches {
-        let starts = batch.column(0).as_struct().column(0).as_primitive::<TimestampMicrosecondType>().clone();
-        let (words, counts) = (batch.column(1).as_string::<i32>(), batch.column(2).as_primitive::<Int64Type>());
-        for row in 0..batch.num_rows() {
-            checksum.add(&[starts.value(row) / 1_000_000, counts.value(row)], &[words.value(row).as_bytes()]);
-        }
-    }
-    checksum
 }

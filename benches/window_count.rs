@@ -18,12 +18,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use millstream::arrow::array::AsArray;
-use millstream::arrow::datatypes::{Int64Type, TimestampMicrosecondType};
-use millstream::arrow::record_batch::RecordBatch;
 use millstream::prelude::*;
 use support::fields::{halves, seconds};
-use support::{Checksum, Collected, DAY, START, Words, compare, rows_of};
+use support::{Checksum, Collected, DAY, START, Words, checksum_of_windows, compare, rows_of};
 
 const FILES: usize = 16;
 const WORDS_A_LINE: usize = 4;
@@ -38,7 +35,7 @@ fn main() {
     generate(directory, lines).expect("the input can be written");
     let of_loop = |closed: Closed| closed.checksum();
     let millstream = |interval| millstream(directory, interval).expect("the query runs");
-    compare(RUNS, lines, (|| loop_on_two_threads(directory), of_loop), (millstream, checksum_of));
+    compare(RUNS, lines, (|| loop_on_two_threads(directory), of_loop), (millstream, checksum_of_windows));
 }
 
 fn path(directory: &Path, file: usize) -> std::path::PathBuf {
@@ -184,16 +181,4 @@ fn millstream(directory: &Path, interval: Duration) -> Result<Collected> {
     let rows = rows_of(&session, &counts, OutputMode::Append, interval)?;
     session.stop()?;
     Ok(rows)
-}
-
-fn checksum_of(batches: &[RecordBatch]) -> Checksum {
-    let mut checksum = Checksum::default();
-    for batch in batches {
-        let starts = batch.column(0).as_struct().column(0).as_primitive::<TimestampMicrosecondType>().clone();
-        let (words, times) = (batch.column(1).as_string::<i32>(), batch.column(2).as_primitive::<Int64Type>());
-        for row in 0..batch.num_rows() {
-            checksum.add(&[starts.value(row) / 1_000_000, times.value(row)], &[words.value(row).as_bytes()]);
-        }
-    }
-    checksum
 }

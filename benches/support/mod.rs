@@ -9,6 +9,8 @@ pub(crate) mod fields;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use millstream::arrow::array::AsArray;
+use millstream::arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use millstream::arrow::record_batch::RecordBatch;
 use millstream::prelude::{DataFrame, OutputMode, Result, Session, Trigger};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -329,4 +331,17 @@ pub(crate) fn resident_mb() -> f64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages: f64 = statm.split_whitespace().nth(1).and_then(|field| field.parse().ok()).unwrap_or(0.0);
     pages * 4096.0 / 1e6
+}
+
+/// The checksum of rows of a window, a word and a count.
+pub(crate) fn checksum_of_windows(batches: &[RecordBatch]) -> Checksum {
+    let mut checksum = Checksum::default();
+    for batch in batches {
+        let starts = batch.column(0).as_struct().column(0).as_primitive::<TimestampMicrosecondType>().clone();
+        let (words, counts) = (batch.column(1).as_string::<i32>(), batch.column(2).as_primitive::<Int64Type>());
+        for row in 0..batch.num_rows() {
+            checksum.add(&[starts.value(row) / 1_000_000, counts.value(row)], &[words.value(row).as_bytes()]);
+        }
+    }
+    checksum
 }

@@ -82,7 +82,7 @@ impl ColdRows {
     /// Calls `found` with the number of each row that is there, and its value.
     pub(crate) fn get(&mut self, places: &Places, mut found: impl FnMut(usize, &[u8])) -> Result<()> {
         let mut keys = places.in_order().map(|(_, key)| key);
-        self.store.get(&mut keys, &mut |number, value| found(places.order[number] as usize, value))
+        self.store.get(&mut keys, &mut |number, value| found(places.order[number], value))
     }
 
     /// The same for some `rows` of a batch with these keys; what is found is told by its place in `rows`.
@@ -166,14 +166,13 @@ fn slot_bytes(slot: Option<i64>) -> [u8; SLOT] {
 #[derive(Debug)]
 pub(crate) struct Places {
     keys: Pieces,
-    order: Vec<u32>,
+    order: Vec<usize>,
 }
 
 impl Places {
     fn new(keys: Pieces) -> Self {
-        let mut order: Vec<u32> = (0..).take(keys.len()).collect();
         // Of rows with one key the last is put last, and stays.
-        order.sort_unstable_by(|a, b| keys.get(*a as usize).cmp(keys.get(*b as usize)).then(a.cmp(b)));
+        let order = keys.sorted();
         Self { keys, order }
     }
 
@@ -193,7 +192,7 @@ impl Places {
 
     /// The number and the key of each row.
     fn in_order(&self) -> impl Iterator<Item = (usize, &[u8])> {
-        self.order.iter().map(|row| (*row as usize, self.keys.get(*row as usize)))
+        self.order.iter().map(|row| (*row, self.keys.get(*row)))
     }
 }
 
@@ -260,16 +259,33 @@ impl Pieces {
     /// Adds a piece that is made of these parts.
     pub(crate) fn push(&mut self, parts: &[&[u8]]) {
         for part in parts {
-            self.bytes.extend_from_slice(part);
+            self.add(part);
         }
+        self.end();
+    }
+
+    /// Adds to a piece that is not yet ended.
+    pub(crate) fn add(&mut self, part: &[u8]) {
+        self.bytes.extend_from_slice(part);
+    }
+
+    /// Ends the piece.
+    pub(crate) fn end(&mut self) {
         self.ends.push(self.bytes.len());
     }
 
-    fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.ends.len()
     }
 
-    fn get(&self, number: usize) -> &[u8] {
+    /// The numbers of the pieces in the order of their bytes; equal ones in the order in which they came.
+    pub(crate) fn sorted(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        order.sort_unstable_by(|&a, &b| self.get(a).cmp(self.get(b)).then(a.cmp(&b)));
+        order
+    }
+
+    pub(crate) fn get(&self, number: usize) -> &[u8] {
         let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.bytes[start..self.ends[number]]
     }

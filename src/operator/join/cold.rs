@@ -11,8 +11,6 @@
 //! A row is either in memory or here: one that is probed, or put out when it is freed, is taken back first, so all that a join does with rows
 //! is done in memory. The format lives only as long as the query.
 
-use std::iter::once;
-
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, SortField};
@@ -22,6 +20,7 @@ use super::rows::{Change, ChangedRow, NEVER};
 use super::saved::RestoredRows;
 use super::stream_join::{JoinBound, times_of};
 use crate::error::Result;
+use crate::state::cold_rows::{Pieces, columns};
 use crate::state::{ColdStore, StateBudget};
 
 const WORD: usize = size_of::<u64>();
@@ -67,23 +66,17 @@ fn sort_fields(schema: &Schema) -> Vec<SortField> {
 #[derive(Default)]
 struct Found {
     keys: Vec<RowKey>,
-    values: Vec<u8>,
-    /// Where each value ends.
-    ends: Vec<usize>,
+    values: Pieces,
 }
 
 impl Found {
     fn push(&mut self, key: RowKey, is_matched: bool, columns: &[u8]) {
         self.keys.push(key);
-        self.values.push(u8::from(is_matched));
-        self.values.extend_from_slice(columns);
-        self.ends.push(self.values.len());
+        self.values.push(&[&[u8::from(is_matched)], columns]);
     }
 
     fn rows(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let begins = once(&0).chain(&self.ends);
-        let values = begins.zip(&self.ends).map(|(begin, end)| &self.values[*begin..*end]);
-        self.keys.iter().map(RowKey::as_slice).zip(values)
+        self.keys.iter().map(RowKey::as_slice).zip(self.values.iter())
     }
 }
 
@@ -175,10 +168,9 @@ impl ColdRows {
             return Ok(None);
         }
         let ColdSide { schema, converter, .. } = self.side(side);
-        let parser = converter.parser();
-        let columns = converter.convert_rows(found.rows().map(|(_, value)| parser.parse(&value[1..])))?;
+        let columns = columns(converter, found.values.iter().map(|value| &value[1..]))?;
         let records = RecordBatch::try_new(schema.clone(), columns)?;
-        let matched = found.rows().map(|(_, value)| value[0] != 0).collect();
+        let matched = found.values.iter().map(|value| value[0] != 0).collect();
         let (hashes, serials): (Vec<u64>, Vec<u64>) = found.keys.iter().map(|key| (word(key, 0), word(key, 1))).unzip();
         let times = time_keys(side, &hashes, &serials, &times_of(&records, bound)?);
         self.remove(side, &found.keys, &times)?;

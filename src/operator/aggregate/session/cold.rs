@@ -21,14 +21,15 @@
 //! Keys and sessions are in Arrow's row format, which lives only as long as the query.
 
 use arrow::array::{ArrayRef, AsArray};
-use arrow::datatypes::{DataType, TimestampMicrosecondType};
-use arrow::row::{RowConverter, SortField};
+use arrow::datatypes::TimestampMicrosecondType;
+use arrow::row::RowConverter;
 
 use super::table::SessionTable;
 use super::timelines::number;
 use super::{other_fields, time_type};
 use crate::error::{Error, Result};
 use crate::operator::aggregate::AggregateSpec;
+use crate::state::cold_rows::{Pieces, columns, row_format};
 use crate::state::{ColdStore, StateBudget};
 
 /// About so many sessions are written, and so many keys read, at a time. Tests reach it with few rows.
@@ -156,8 +157,8 @@ impl ColdSessions {
     fn put_page(&mut self, table: &mut SessionTable, keys: &[u32], counts: &[usize], slots: &[u32]) -> Result<()> {
         let sessions = self.sessions.convert_columns(&table.session_columns(slots)?)?;
         let key_rows = self.keys.convert_columns(&table.key_columns(keys)?)?;
-        let (mut by_key, mut values) = (ByteRows::default(), ByteRows::default());
-        let (mut by_time, mut obsolete) = (ByteRows::default(), ByteRows::default());
+        let (mut by_key, mut values) = (Pieces::default(), Pieces::default());
+        let (mut by_time, mut obsolete) = (Pieces::default(), Pieces::default());
         let mut next = 0;
         for (row, (&key, &count)) in keys.iter().zip(counts).enumerate() {
             let (hash, bytes) = (table.hash(key).to_be_bytes(), key_rows.row(row).data());
@@ -166,7 +167,7 @@ impl ColdSessions {
                 push_session(&mut values, sessions.row(session).data())?;
             }
             next += count;
-            values.end_row();
+            values.end();
             by_key.push(&[&[BY_KEY], &hash, bytes]);
             let new = Copied { sessions: number(count), first_end };
             let old = std::mem::replace(&mut self.copies[key as usize], new);
@@ -180,8 +181,8 @@ impl ColdSessions {
             }
         }
         let (keys_sorted, times_sorted) = (by_key.sorted(), by_time.sorted());
-        let with_sessions = keys_sorted.iter().map(|&row| (by_key.row(row), values.row(row)));
-        let mut rows = with_sessions.chain(times_sorted.iter().map(|&row| (by_time.row(row), NOTHING)));
+        let with_sessions = keys_sorted.iter().map(|&row| (by_key.get(row), values.get(row)));
+        let mut rows = with_sessions.chain(times_sorted.iter().map(|&row| (by_time.get(row), NOTHING)));
         self.store.put(&mut rows)?;
         self.remove_rows(&obsolete)
     }
@@ -198,7 +199,7 @@ impl ColdSessions {
         if keys.is_empty() {
             return Ok(());
         }
-        let (key_rows, mut gone) = (self.keys.convert_columns(&table.key_columns(keys)?)?, ByteRows::default());
+        let (key_rows, mut gone) = (self.keys.convert_columns(&table.key_columns(keys)?)?, Pieces::default());
         for (row, &key) in keys.iter().enumerate() {
             let (hash, bytes) = (table.hash(key).to_be_bytes(), key_rows.row(row).data());
             let old = std::mem::take(&mut self.copies[key as usize]);
@@ -211,12 +212,12 @@ impl ColdSessions {
         self.remove_rows(&gone)
     }
 
-    fn remove_rows(&mut self, rows: &ByteRows) -> Result<()> {
+    fn remove_rows(&mut self, rows: &Pieces) -> Result<()> {
         let sorted = rows.sorted();
         if sorted.is_empty() {
             return Ok(());
         }
-        self.store.remove_each(&mut sorted.iter().map(|&row| rows.row(row)))
+        self.store.remove_each(&mut sorted.iter().map(|&row| rows.get(row)))
     }
 
     /// The keys of `table` have other numbers: `kept[new]` is the old one. Those that are not kept are only outside from now on.
@@ -233,20 +234,20 @@ impl ColdSessions {
             return Ok(());
         }
         let keys: Vec<u32> = (known..table.keys()).map(number).collect();
-        let (key_rows, mut wanted) = (self.keys.convert_columns(&table.key_columns(&keys)?)?, ByteRows::default());
+        let (key_rows, mut wanted) = (self.keys.convert_columns(&table.key_columns(&keys)?)?, Pieces::default());
         for (row, &key) in keys.iter().enumerate() {
             wanted.push(&[&[BY_KEY], &table.hash(key).to_be_bytes(), key_rows.row(row).data()]);
         }
         let sorted = wanted.sorted();
-        let (mut owners, mut sessions) = (Vec::new(), ByteRows::default());
-        self.store.get(&mut sorted.iter().map(|&row| wanted.row(row)), &mut |number, value| {
+        let (mut owners, mut sessions) = (Vec::new(), Pieces::default());
+        self.store.get(&mut sorted.iter().map(|&row| wanted.get(row)), &mut |number, value| {
             split_sessions(value, &mut sessions);
             owners.resize(sessions.len(), keys[sorted[number]]);
         })?;
         if owners.is_empty() {
             return Ok(());
         }
-        let columns = columns_of(&self.sessions, &sessions)?;
+        let columns = columns(&self.sessions, sessions.iter())?;
         self.note_copies(table.keys(), &owners, &columns)?;
         self.fetched_slots = table.take_back(&owners, &columns)?;
         Ok(())
@@ -281,7 +282,7 @@ impl ColdSessions {
         if self.rows_only_here() == 0 || limit < self.first_end {
             return Ok(None);
         }
-        let (mut keys, mut hashes, mut last) = (ByteRows::default(), Vec::new(), Vec::new());
+        let (mut keys, mut hashes, mut last) = (Pieces::default(), Vec::new(), Vec::new());
         self.store.scan(&[BY_TIME], &behind_time(limit), PAGE, &mut |row, _| {
             let (prefix, key) = row.split_at(BY_TIME_PREFIX.min(row.len()));
             hashes.push(prefix.last_chunk().map_or(0, |hash| u64::from_be_bytes(*hash)));
@@ -297,7 +298,7 @@ impl ColdSessions {
         last.push(0);
         self.store.remove(&[BY_TIME], &last)?;
         let known = table.keys();
-        table.intern(&columns_of(&self.keys, &keys)?, hashes.len(), Some(&hashes))?;
+        table.intern(&columns(&self.keys, keys.iter())?, hashes.len(), Some(&hashes))?;
         self.fetch(table, known)?;
         Ok(reached)
     }
@@ -309,8 +310,8 @@ impl ColdSessions {
 
     /// Puts the next page of keys into `table`, whatever it held before; false behind the last.
     pub(super) fn page(&mut self, cursor: &mut Cursor, table: &mut SessionTable) -> Result<bool> {
-        let (mut keys, mut hashes, mut last) = (ByteRows::default(), Vec::new(), Vec::new());
-        let (mut owners, mut sessions) = (Vec::new(), ByteRows::default());
+        let (mut keys, mut hashes, mut last) = (Pieces::default(), Vec::new(), Vec::new());
+        let (mut owners, mut sessions) = (Vec::new(), Pieces::default());
         self.store.scan(&cursor.0, &[BY_TIME], PAGE, &mut |row, value| {
             let (prefix, key) = row.split_at(BY_KEY_PREFIX.min(row.len()));
             split_sessions(value, &mut sessions);
@@ -326,8 +327,8 @@ impl ColdSessions {
         }
         last.push(0);
         cursor.0 = last;
-        table.intern(&columns_of(&self.keys, &keys)?, hashes.len(), Some(&hashes))?;
-        table.take_back(&owners, &columns_of(&self.sessions, &sessions)?)?;
+        table.intern(&columns(&self.keys, keys.iter())?, hashes.len(), Some(&hashes))?;
+        table.take_back(&owners, &columns(&self.sessions, sessions.iter())?)?;
         Ok(true)
     }
 
@@ -340,28 +341,15 @@ impl ColdSessions {
 
 /// What makes bytes of the keys, and of the sessions: start, end and states.
 fn converters(spec: &AggregateSpec, place: usize) -> Option<(RowConverter, RowConverter)> {
-    let converter = |types: Vec<DataType>| {
-        let fields: Vec<_> = types.into_iter().map(SortField::new).collect();
-        RowConverter::supports_fields(&fields).then(|| RowConverter::new(fields).ok()).flatten()
-    };
     let keys: Vec<_> = other_fields(spec, place).iter().map(|field| field.data_type().clone()).collect();
-    if keys.is_empty() {
-        return None;
-    }
     let states = spec.calls.iter().flat_map(|call| call.factory.state_fields());
     let states = states.map(|field| field.data_type().clone());
-    let sessions = [time_type(), time_type()].into_iter().chain(states).collect();
-    Some((converter(keys)?, converter(sessions)?))
-}
-
-/// The columns of rows that `converter` made bytes of.
-fn columns_of(converter: &RowConverter, rows: &ByteRows) -> Result<Vec<ArrayRef>> {
-    let parser = converter.parser();
-    Ok(converter.convert_rows((0..rows.len()).map(|row| parser.parse(rows.row(row))))?)
+    let sessions: Vec<_> = [time_type(), time_type()].into_iter().chain(states).collect();
+    Some((row_format(&keys)?, row_format(&sessions)?))
 }
 
 /// Adds a session to the row of its key: how many bytes it has, and these.
-fn push_session(values: &mut ByteRows, session: &[u8]) -> Result<()> {
+fn push_session(values: &mut Pieces, session: &[u8]) -> Result<()> {
     let length = u32::try_from(session.len());
     let length = length.map_err(|_| Error::state("the states of one session take 4 GiB or more: aggregate less"))?;
     values.add(&length.to_be_bytes());
@@ -370,7 +358,7 @@ fn push_session(values: &mut ByteRows, session: &[u8]) -> Result<()> {
 }
 
 /// Adds each session of the row of a key to `sessions`.
-fn split_sessions(value: &[u8], sessions: &mut ByteRows) {
+fn split_sessions(value: &[u8], sessions: &mut Pieces) {
     let mut rest = value;
     while let Some((length, behind)) = rest.split_first_chunk() {
         let (session, others) = behind.split_at((u32::from_be_bytes(*length) as usize).min(behind.len()));
@@ -392,47 +380,4 @@ fn time_of(row: &[u8]) -> i64 {
 /// Right behind all rows of `time`.
 fn behind_time(time: i64) -> Vec<u8> {
     time.checked_add(1).map_or_else(|| vec![BY_TIME + 1], |next| [&[BY_TIME][..], &time_bytes(next)].concat())
-}
-
-/// Byte strings, one behind the other.
-#[derive(Debug, Default)]
-struct ByteRows {
-    bytes: Vec<u8>,
-    /// Where each one ends.
-    ends: Vec<usize>,
-}
-
-impl ByteRows {
-    fn len(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// Adds a row made of these parts.
-    fn push(&mut self, parts: &[&[u8]]) {
-        for part in parts {
-            self.add(part);
-        }
-        self.end_row();
-    }
-
-    /// Adds to a row that is not yet ended.
-    fn add(&mut self, part: &[u8]) {
-        self.bytes.extend_from_slice(part);
-    }
-
-    fn end_row(&mut self) {
-        self.ends.push(self.bytes.len());
-    }
-
-    fn row(&self, row: usize) -> &[u8] {
-        let start = row.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.bytes[start..self.ends[row]]
-    }
-
-    /// The numbers of the rows, in order of their bytes.
-    fn sorted(&self) -> Vec<usize> {
-        let mut rows: Vec<usize> = (0..self.len()).collect();
-        rows.sort_unstable_by(|&a, &b| self.row(a).cmp(self.row(b)));
-        rows
-    }
 }
